@@ -1,0 +1,215 @@
+"""SeqVAEConfig: the configuration of the whole model, one word for each exchangeable part."""
+
+import math
+from typing import Literal
+
+from huggingface_hub.dataclasses import strict
+from transformers import AutoConfig, PreTrainedConfig
+from transformers.configuration_utils import SubConfigSpec
+
+from .configuration_lstm import SeqVAELSTMConfig, SeqVAELSTMEncoderConfig
+from .injection import INJECTIONS, LSTM_ONLY_INJECTIONS
+from .pooling import POOLINGS
+from .posterior import POSTERIORS
+
+# decoders whose generation state is not a `past_key_values` cache
+UNSUPPORTED_DECODERS = ("mamba", "mamba2", "falcon_mamba", "xlstm", "rwkv")
+SPECIAL_TOKEN_FIELDS = ("bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id")
+
+
+def _choose(name: str, value: str, choices: dict | tuple) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {sorted(choices)}, got {value!r}.")
+
+
+def _native(config: PreTrainedConfig | dict | None, kind: type) -> PreTrainedConfig | dict:
+    """A native dict (or nothing) as the LSTM config of the sibling file; anything else as it came."""
+    if config is None:
+        return kind()
+    if isinstance(config, dict) and config.get("model_type", kind.model_type) == kind.model_type:
+        return kind(**{key: value for key, value in config.items() if key != "model_type"})
+    return config
+
+
+@strict
+class SeqVAEConfig(PreTrainedConfig):
+    """Configuration of SeqVAEModel: tokens -> encoder -> pooling -> posterior -> latents -> injection -> decoder.
+
+    Args:
+        encoder: config of any AutoModel, or a dict of one; default SeqVAELSTMEncoderConfig.
+        decoder: config of any AutoModelForCausalLM, or a dict of one; default SeqVAELSTMConfig.
+        latent_size: Z.
+        pooling: last, first, mean, max, abs_max, mean_max or attention.
+        posterior: family of q(z|x).
+        latent_injection: how the decoder reads z: out of state, concat (LSTM decoders), add, prefix. Default
+            ("state", "concat") for an LSTM decoder, ("add", "prefix") for any other.
+        num_prefix_tokens: inputs that "prefix" puts before the text.
+        kl_weight: beta of the model's own loss.
+        word_dropout: share of decoder inputs replaced by `unk_token_id` in training. Source: Bowman et al.,
+            arXiv 1511.06349.
+        loss_normalization: the loss is divided by "token"s (labels) or by "sequence"s (sentences).
+        pool_special_tokens: whether the special tokens at the ends of the encoder's input count in pooling.
+        special_token_ids: which ids those are; default: the bos, eos, cls and sep ids of the encoder's config.
+        initializer: "torch" or "literature", for the layers between encoder and decoder.
+        pad_token_id, bos_token_id, eos_token_id, unk_token_id, decoder_start_token_id: ids of the decoder's
+            tokenizer; default: those of the decoder's config, and bos for the start.
+        tie_word_embeddings: encoder and decoder share one embedding matrix.
+
+    Raises:
+        A StrictDataclassError that names the field, what came and what is allowed.
+    """
+
+    model_type = "seqvae"
+    keys_to_ignore_at_inference = ["past_key_values"]
+    sub_configs_defaults = {
+        "encoder": SubConfigSpec(AutoConfig, model_type="seqvae_lstm_encoder"),
+        "decoder": SubConfigSpec(AutoConfig, model_type="seqvae_lstm"),
+    }
+
+    encoder: PreTrainedConfig | dict | None = None
+    decoder: PreTrainedConfig | dict | None = None
+    latent_size: int = 32
+    pooling: str = "max"
+    posterior: str = "gaussian"
+    latent_injection: list[str] | tuple[str, ...] | None = None
+    num_prefix_tokens: int = 1
+    kl_weight: float | int = 1.0
+    word_dropout: float | int = 0.0
+    loss_normalization: Literal["token", "sequence"] = "token"
+    pool_special_tokens: bool = True
+    special_token_ids: list[int] | None = None
+    initializer: Literal["torch", "literature"] = "torch"
+    pad_token_id: int | None = None
+    bos_token_id: int | None = None
+    eos_token_id: int | list[int] | None = None
+    unk_token_id: int | None = None
+    decoder_start_token_id: int | None = None
+    is_encoder_decoder: bool = True
+    tie_word_embeddings: bool = False
+
+    def __post_init__(self, **kwargs):
+        # native parts are built from the sibling file, whatever is registered in this process under their type
+        self.encoder = _native(self.encoder, SeqVAELSTMEncoderConfig)
+        self.decoder = _native(self.decoder, SeqVAELSTMConfig)
+        super().__post_init__(**kwargs)
+        if self.latent_injection is None:
+            self.latent_injection = (
+                ("state", "concat") if self.has_lstm_decoder else ("add", "prefix")
+            )
+        self.latent_injection = list(self.latent_injection)
+        for name in ("pad_token_id", "bos_token_id", "eos_token_id", "unk_token_id"):
+            if getattr(self, name) is None:
+                setattr(self, name, getattr(self.decoder, name, None))
+        if self.decoder_start_token_id is None:
+            self.decoder_start_token_id = self.bos_token_id
+        if self.special_token_ids is None:
+            self.special_token_ids = self._known_special_tokens()
+        if self.has_lstm_decoder:
+            self.decoder.conditioning_size = (
+                max(self.latent_size, 0) if "concat" in self.latent_injection else 0
+            )
+
+    def _known_special_tokens(self) -> list[int]:
+        known = {
+            token
+            for name in SPECIAL_TOKEN_FIELDS
+            for token in _as_list(getattr(self.encoder, name, None))
+        }
+        return sorted(known)
+
+    @property
+    def has_lstm_decoder(self) -> bool:
+        """Whether the decoder is our own LSTM, which can read z as state and beside its inputs."""
+        return self.decoder.model_type == SeqVAELSTMConfig.model_type
+
+    @property
+    def has_lstm_encoder(self) -> bool:
+        """Whether the encoder is our own LSTM."""
+        return self.encoder.model_type == SeqVAELSTMEncoderConfig.model_type
+
+    @property
+    def hidden_size(self) -> int:
+        """The decoder's width, for generic Hugging Face code."""
+        return self.decoder.hidden_size
+
+    @property
+    def num_hidden_layers(self) -> int:
+        """The decoder's depth, for generic Hugging Face code."""
+        return self.decoder.num_hidden_layers
+
+    @property
+    def num_attention_heads(self) -> int:
+        """The decoder's heads, for generic Hugging Face code."""
+        return self.decoder.num_attention_heads
+
+    def validate_numbers(self):
+        """Sizes and weights are in range."""
+        if self.latent_size < 1:
+            raise ValueError(f"latent_size must be at least 1, got {self.latent_size}.")
+        if self.num_prefix_tokens < 1:
+            raise ValueError(f"num_prefix_tokens must be at least 1, got {self.num_prefix_tokens}.")
+        if not (math.isfinite(self.kl_weight) and self.kl_weight >= 0):
+            raise ValueError(f"kl_weight must be finite and not negative, got {self.kl_weight}.")
+        if not 0.0 <= self.word_dropout <= 1.0:
+            raise ValueError(f"word_dropout must be in [0, 1], got {self.word_dropout}.")
+
+    def validate_choices(self):
+        """Every choice is one that exists."""
+        _choose("pooling", self.pooling, POOLINGS)
+        _choose("posterior", self.posterior, POSTERIORS)
+        for name in self.latent_injection:
+            _choose("latent_injection", name, INJECTIONS)
+        if not self.latent_injection or len(set(self.latent_injection)) < len(
+            self.latent_injection
+        ):
+            raise ValueError(
+                f"latent_injection needs one or more different names out of {sorted(INJECTIONS)}, "
+                f"got {self.latent_injection}. A decoder that reads no z is a language model."
+            )
+
+    def validate_injection_fits_decoder(self):
+        """State and concat need our LSTM."""
+        wrong = [name for name in self.latent_injection if name in LSTM_ONLY_INJECTIONS]
+        if wrong and not self.has_lstm_decoder:
+            raise ValueError(
+                f"latent_injection {wrong} needs an LSTM decoder ({SeqVAELSTMConfig.model_type!r}), got "
+                f"{self.decoder.model_type!r}. Use 'add' or 'prefix' with it."
+            )
+
+    def validate_backbones(self):
+        """The decoder keeps a `past_key_values` cache and the encoder is no encoder-decoder."""
+        if self.decoder.model_type in UNSUPPORTED_DECODERS:
+            raise ValueError(
+                f"decoder {self.decoder.model_type!r} cannot be used: generate() hands an encoder-decoder its "
+                "cache as `past_key_values`, and this model keeps its state under another name. Use an "
+                "attention decoder or 'seqvae_lstm'."
+            )
+        for name in ("encoder", "decoder"):
+            if getattr(self, name).is_encoder_decoder:
+                raise ValueError(
+                    f"{name} {getattr(self, name).model_type!r} is itself an encoder-decoder. Give a config "
+                    "with one stack, such as BERT's or GPT-2's."
+                )
+
+    def validate_tokens(self):
+        """Ids that the chosen parts need are there."""
+        if self.decoder_start_token_id is None:
+            raise ValueError(
+                "decoder_start_token_id is unknown: neither it nor a bos_token_id was given. Set one of them."
+            )
+        if self.word_dropout > 0 and self.unk_token_id is None:
+            raise ValueError(
+                f"word_dropout={self.word_dropout} replaces words by unk_token_id, which is not set. Set it "
+                "to the id of your tokenizer's unknown (or mask) token."
+            )
+        if not self.pool_special_tokens and not self.special_token_ids:
+            raise ValueError(
+                "pool_special_tokens=False needs special_token_ids, which the encoder's config does not tell. Give the ids "
+                "that your encoder's tokenizer puts at the ends, or set pool_special_tokens=True."
+            )
+
+
+def _as_list(token: int | list[int] | None) -> list[int]:
+    if token is None:
+        return []
+    return token if isinstance(token, list) else [token]

@@ -1,0 +1,74 @@
+"""Posterior: the pooled vector (B, H) -> q(z|x), a diagonal Gaussian with sampling, density and KL in nats."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+def kl_to_standard_normal(mu: Tensor, logvar: Tensor) -> Tensor:
+    """KL from N(mu, exp(logvar)) to N(0, 1) for each latent dimension, in nats.
+
+    Args:
+        mu: posterior means, (..., Z).
+        logvar: posterior log variances, (..., Z).
+
+    Returns:
+        (..., Z) in float32 or wider, not summed: free bits and active units need the dimensions.
+    """
+    mu, logvar = _at_least_float32(mu), _at_least_float32(logvar)
+    # expm1 keeps nearly collapsed dimensions: at logvar 1e-4 the textbook form is 0 in float32
+    return 0.5 * (mu.square() + torch.expm1(logvar) - logvar)
+
+
+def _at_least_float32(value: Tensor) -> Tensor:
+    return value if value.dtype == torch.float64 else value.float()
+
+
+@dataclass(frozen=True)
+class DiagonalGaussian:
+    """N(mean, diag exp logvar) over latents; `mean` and `logvar` are (B, Z), or (Z,) for the prior."""
+
+    mean: Tensor
+    logvar: Tensor
+
+    def rsample(self, num_samples: int, *, generator: torch.Generator | None = None) -> Tensor:
+        """Draws exactly `num_samples` latents by reparametrisation, (S, B, Z)."""
+        if num_samples < 1:
+            raise ValueError(f"num_samples must be at least 1, got {num_samples}.")
+        noise = torch.randn(
+            (num_samples, *self.mean.shape),
+            generator=generator,
+            dtype=self.mean.dtype,
+            device=self.mean.device,
+        )
+        return self.mean + torch.exp(0.5 * self.logvar) * noise
+
+    def log_prob(self, latents: Tensor) -> Tensor:
+        """Log density of latents (..., B, Z), in nats, (..., B)."""
+        squared = (latents - self.mean).square() * torch.exp(-self.logvar)
+        return -0.5 * (squared + self.logvar + math.log(2.0 * math.pi)).sum(dim=-1)
+
+    def kl(self) -> Tensor:
+        """KL to the standard normal of each dimension, in nats, (B, Z)."""
+        return kl_to_standard_normal(self.mean, self.logvar)
+
+
+class GaussianPosterior(nn.Module):
+    """The posterior head: pooled (B, H) -> q(z|x), one bias-free linear map to (mu, logvar).
+
+    Bias-free as in He et al., arXiv 1901.05534. The distribution is float32 whatever the backbone's dtype.
+    """
+
+    def __init__(self, pooled_size: int, latent_size: int):
+        super().__init__()
+        self.projection = nn.Linear(pooled_size, 2 * latent_size, bias=False)
+
+    def forward(self, pooled: Tensor) -> DiagonalGaussian:
+        """Pooled features (B, H) -> DiagonalGaussian over (B, Z)."""
+        mu, logvar = _at_least_float32(self.projection(pooled)).chunk(2, dim=-1)  # (B, Z) each
+        return DiagonalGaussian(mu, logvar)
+
+
+POSTERIORS = {"gaussian": GaussianPosterior}
