@@ -1,0 +1,198 @@
+"""SeqVAETrainer: transformers' Trainer with our Objective, length buckets and a sampled bound."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from datasets import Dataset
+from torch import Tensor, nn
+from transformers import PreTrainedModel, Trainer, TrainingArguments
+from transformers.trainer_utils import EvalLoopOutput
+
+from hf_seqvae.data import BatchLoader, BucketBatchSampler, Collator, build_loader, row_lengths
+from hf_seqvae.evaluation import evaluate_bound
+from hf_seqvae.objectives import ConstantSchedule, Objective, summarize
+
+
+class SeqVAETrainer(Trainer):
+    """Fine-tunes a SeqVAEModel with the Trainer API; the same Objective as the engine's loop.
+
+    It logs elbo, reconstruction_nll, kl (nats a sentence) and beta, exact under gradient accumulation
+    and several processes, and `evaluate` reports `eval_elbo` at posterior samples of a fixed seed, a
+    bound on log p(x), where a stock Trainer's `eval_loss` is taken at the posterior mean and bounds
+    nothing. Batches are length buckets, the same for the same seed and epoch, so a run that was cut
+    short resumes with the same weights.
+
+    Args:
+        model: a SeqVAEModel.
+        args: TrainingArguments; `per_device_train_batch_size` rows a process.
+        objective: beta schedule and KL term; default: config.kl_weight, plain KL. Its normalization
+            decides whether a loss is per token or per sentence.
+        train_dataset: tokenised rows (columns input_ids, labels, length: `hf_seqvae.data.tokenize`).
+        eval_dataset: likewise, or a dict of them.
+        data_collator: default: pads with the tokenizer's (or the encoder's) pad token.
+        processing_class: the tokenizer, saved beside the model.
+        num_eval_samples: posterior samples a sentence in `evaluate`.
+        eval_seed: of those samples.
+        kwargs: go to Trainer; `compute_loss_func` and label smoothing are refused, since both take
+            the labels away from the model.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        args: TrainingArguments | None = None,
+        *,
+        objective: Objective | None = None,
+        train_dataset: Dataset | None = None,
+        eval_dataset: Dataset | dict[str, Dataset] | None = None,
+        data_collator: Collator | None = None,
+        processing_class: Any = None,
+        num_eval_samples: int = 1,
+        eval_seed: int = 0,
+        **kwargs: Any,
+    ):
+        if kwargs.get("compute_loss_func") is not None:
+            raise ValueError(
+                "compute_loss_func takes the labels away from the model, which scores them itself. "
+                "Give an Objective instead."
+            )
+        if args is not None and args.label_smoothing_factor:
+            raise ValueError(
+                f"label_smoothing_factor={args.label_smoothing_factor} takes the labels away from the "
+                "model, and a smoothed loss bounds no likelihood. Set it to 0."
+            )
+        if args is not None and args.n_gpu > 1:
+            raise ValueError(
+                f"this process sees {args.n_gpu} GPUs and would split each batch between them, which "
+                "breaks the count of sentences. Start it with `accelerate launch`, a process a GPU."
+            )
+        if data_collator is None and processing_class is not None:
+            data_collator = Collator.from_tokenizer(processing_class)
+        elif data_collator is None:
+            data_collator = Collator(getattr(model.config.encoder, "pad_token_id", None) or 0)
+        super().__init__(
+            model=model,
+            args=args,
+            train_dataset=train_dataset,
+            eval_dataset=eval_dataset,
+            data_collator=data_collator,
+            processing_class=processing_class,
+            **kwargs,
+        )
+        self.objective = objective or Objective(
+            ConstantSchedule(model.config.kl_weight), normalization=model.config.loss_normalization
+        )
+        self.num_eval_samples = num_eval_samples
+        self.eval_seed = eval_seed
+        self.loss_is_scaled_for_ga = True  # compute_loss divides by the items of the whole step
+        self._sums: dict[str, Tensor] = {}
+        self._beta = 0.0
+
+    # -- batches
+
+    def _loader(self, dataset: Dataset, batch_size: int, *, shuffle: bool) -> BatchLoader:
+        """This process's share of global batches of `batch_size` rows a process."""
+        sampler = BucketBatchSampler(
+            row_lengths(dataset),
+            batch_size=batch_size * self.args.world_size,
+            seed=self.args.data_seed if self.args.data_seed is not None else self.args.seed,
+            shuffle=shuffle,
+            rank=self.args.process_index,
+            num_processes=self.args.world_size,
+        )
+        return build_loader(
+            dataset,
+            self.data_collator,
+            sampler,
+            num_workers=self.args.dataloader_num_workers,
+            pin_memory=self.args.dataloader_pin_memory and torch.cuda.is_available(),
+        )
+
+    def _remove_unused_columns(self, dataset: Any, description: str | None = None) -> Any:
+        return dataset  # the collator picks its columns, and lengths are needed for the buckets
+
+    def get_train_dataloader(self) -> BatchLoader:
+        """Length buckets of the training data, already divided among processes."""
+        if self.train_dataset is None:
+            raise ValueError("training needs a train_dataset.")
+        return self._loader(self.train_dataset, self._train_batch_size, shuffle=True)
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator, num_batches: int, device: torch.device
+    ) -> tuple[list, Tensor | None]:
+        """The micro-batches of a step, and its tokens or sentences over all processes."""
+        batches = [batch for _, batch in zip(range(num_batches), epoch_iterator, strict=False)]
+        if not batches:
+            return batches, None
+        token = self.objective.normalization == "token"
+        real = [batch["labels"] != -100 for batch in batches]
+        count = sum((row if token else row.any(dim=1)).sum() for row in real)
+        return batches, self.accelerator.reduce(count.to(device), "sum")
+
+    # -- loss and logs
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | None = None,
+    ) -> Any:
+        """The objective's loss of a micro-batch; its terms are added up until the next log."""
+        outputs = model(**inputs)
+        loss, logs = self.objective(outputs, self.state.global_step, num_items_in_batch)
+        if model.training:
+            self._beta = logs.pop("beta")
+            for name, value in logs.items():
+                self._sums[name] = self._sums.get(name, 0) + value
+        if num_items_in_batch is not None:
+            loss = loss * self.args.world_size  # processes are averaged, and items were summed
+        return (loss, outputs) if return_outputs else loss
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Adds the terms since the last log, per sentence, over all processes."""
+        if "loss" in logs and self._sums:
+            sums = {name: self.accelerator.reduce(v, "sum") for name, v in self._sums.items()}
+            logs |= summarize(sums, self._beta)
+            self._sums = {}
+        super().log(logs, start_time)
+
+    # -- evaluation
+
+    def evaluation_loop(
+        self,
+        dataloader: Any,
+        description: str,
+        prediction_loss_only: bool | None = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> EvalLoopOutput:
+        """The bound at posterior samples; what `compute_metrics` asks for comes from the stock loop."""
+        dataset = dataloader.dataset
+        if self.compute_metrics is None and description == "Evaluation":
+            output = EvalLoopOutput(None, None, {}, len(dataset))
+        else:
+            output = super().evaluation_loop(
+                dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix
+            )
+        if description == "Evaluation":
+            loader = self._loader(dataset, self.args.eval_batch_size, shuffle=False)
+            several = self.args.world_size > 1
+            figures = evaluate_bound(
+                self.accelerator.unwrap_model(self.model),
+                indexed(loader),
+                num_samples=self.num_eval_samples,
+                seed=self.eval_seed,
+                gather=self.accelerator.gather if several else None,
+            )
+            own = {name.removeprefix("eval/"): value for name, value in figures.items()}
+            own["loss"] = -own["elbo"]  # nats a sentence, at beta 1
+            output.metrics.update({f"{metric_key_prefix}_{name}": v for name, v in own.items()})
+        return output
+
+
+def indexed(loader: BatchLoader) -> Iterator[dict[str, Tensor]]:
+    """The batches of an unshuffled loader with `index` (B,), each row's place in the data set."""
+    for rows, batch in zip(loader.batch_sampler, loader, strict=True):
+        yield {**batch, "index": torch.tensor(rows)}

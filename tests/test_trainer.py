@@ -1,0 +1,214 @@
+"""SeqVAETrainer: the objective's terms, accumulation, resume, and a bound at posterior samples."""
+
+import math
+
+import pytest
+import torch
+from datasets import Dataset
+from torch.testing import assert_close
+from transformers import EarlyStoppingCallback, Trainer, TrainingArguments
+
+from hf_seqvae import Objective, SeqVAEConfig, SeqVAEModel, SeqVAETrainer
+from hf_seqvae.data import Collator
+from hf_seqvae.evaluation import evaluate_bound
+from hf_seqvae.objectives import ConstantSchedule, LinearSchedule
+
+VOCABULARY = 20
+
+
+def rows(count: int, seed: int = 0) -> Dataset:
+    """Sentences of 2 to 7 random tokens, in the columns that tokenize() makes."""
+    generator = torch.Generator().manual_seed(seed)
+    lengths = torch.randint(2, 8, (count,), generator=generator).tolist()
+    texts = [torch.randint(4, VOCABULARY, (n,), generator=generator).tolist() for n in lengths]
+    return Dataset.from_dict(
+        {
+            "input_ids": [[1, *text, 2] for text in texts],
+            "labels": [[*text, 2] for text in texts],
+            "length": [len(text) + 1 for text in texts],
+        }
+    )
+
+
+def tiny_model(seed: int = 0, **config) -> SeqVAEModel:
+    torch.manual_seed(seed)
+    lstm = {"vocab_size": VOCABULARY, "embedding_size": 8, "hidden_size": 12}
+    return SeqVAEModel(SeqVAEConfig(encoder=lstm, decoder=lstm, latent_size=4, **config))
+
+
+def arguments(folder, **settings) -> TrainingArguments:
+    defaults = {
+        "per_device_train_batch_size": 8,
+        "per_device_eval_batch_size": 8,
+        "max_steps": 6,
+        "learning_rate": 1e-2,
+        "logging_steps": 2,
+        "save_strategy": "no",
+        "report_to": [],
+        "disable_tqdm": True,
+        "use_cpu": True,
+    }
+    return TrainingArguments(str(folder), **(defaults | settings))
+
+
+def weights(model) -> list[torch.Tensor]:
+    return [parameter.detach().clone() for parameter in model.parameters()]
+
+
+class Quiet(SeqVAEModel):
+    """The model at its posterior means, so that two runs differ in nothing but how they batch."""
+
+    def forward(self, *args, **kwargs):
+        return super().forward(*args, **{"sample_posterior": False} | kwargs)
+
+
+def quiet_model(**config) -> Quiet:
+    model = tiny_model(**config)
+    model.__class__ = Quiet
+    return model
+
+
+def test_logged_terms_are_means_per_sentence_and_beta_follows_the_schedule(tmp_path):
+    data = rows(16)
+    objective = Objective(LinearSchedule(0.0, 1.0, 4))
+    trainer = SeqVAETrainer(
+        quiet_model(),
+        arguments(tmp_path, learning_rate=0.0),
+        objective=objective,
+        train_dataset=data,
+    )
+    trainer.train()
+    batch = Collator(0)([data[i] for i in range(16)])
+    with torch.no_grad():
+        output = trainer.model.eval()(**batch)
+    logs = [entry for entry in trainer.state.log_history if "elbo" in entry]
+    assert [entry["beta"] for entry in logs] == [0.25, 0.75, 1.0]
+    for entry in logs:  # two steps of 8 rows are the whole data set
+        assert_close(entry["reconstruction_nll"], float(output.reconstruction_nll.mean()))
+        assert_close(entry["kl"], float(output.kl.sum(1).mean()))
+        assert_close(entry["elbo"], -entry["reconstruction_nll"] - entry["kl"])
+
+
+@pytest.mark.parametrize("normalization", ["token", "sequence"])
+@pytest.mark.parametrize(("rows_each", "accumulation"), [(4, 2), (3, 3), (1, 8)])
+def test_accumulation_does_not_change_a_step(tmp_path, normalization, rows_each, accumulation):
+    """3+3+2, 4+4 and eight single rows take the step of one batch of 8."""
+    data = rows(8)
+    after = []
+    for batch_size, steps in ((8, 1), (rows_each, accumulation)):
+        model = quiet_model(loss_normalization=normalization)
+        settings = arguments(
+            tmp_path,
+            per_device_train_batch_size=batch_size,
+            gradient_accumulation_steps=steps,
+            max_steps=1,
+            optim="sgd",
+            max_grad_norm=0.0,
+            learning_rate=1.0,
+            lr_scheduler_type="constant",
+        )
+        SeqVAETrainer(model, settings, train_dataset=data).train()
+        after.append(weights(model))
+    for one, many in zip(*after, strict=True):
+        assert_close(one, many, rtol=1e-5, atol=1e-6)
+
+
+def test_a_resumed_run_ends_with_the_same_weights(tmp_path):
+    """Word dropout and posterior samples on; the checkpoint lies in the middle of an epoch."""
+    data = rows(40)
+    whole = tiny_model(word_dropout=0.3)
+    settings = arguments(tmp_path / "a", max_steps=9, save_strategy="steps", save_steps=7)
+    SeqVAETrainer(whole, settings, train_dataset=data).train()
+    resumed = tiny_model(seed=1, word_dropout=0.3)
+    trainer = SeqVAETrainer(resumed, settings, train_dataset=data)
+    trainer.train(resume_from_checkpoint=str(tmp_path / "a" / "checkpoint-7"))
+    assert trainer.state.global_step == 9
+    for one, other in zip(weights(whole), weights(resumed), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_evaluate_is_the_bound_at_samples_of_the_seed(tmp_path):
+    data = rows(20, seed=3)
+    model = tiny_model()
+    trainer = SeqVAETrainer(
+        model, arguments(tmp_path), eval_dataset=data, eval_seed=5, num_eval_samples=2
+    )
+    figures = trainer.evaluate()
+    batch = Collator(0)([data[i] for i in range(20)])
+    expected = evaluate_bound(model, [batch], num_samples=2, seed=5)
+    assert_close(figures["eval_elbo"], expected["eval/elbo"], rtol=1e-5, atol=1e-5)
+    assert figures["eval_loss"] == -figures["eval_elbo"]
+    assert figures["eval_elbo"] == trainer.evaluate()["eval_elbo"]
+    with torch.no_grad():
+        at_the_mean = model.eval()(**batch)
+    assert figures["eval_elbo"] != pytest.approx(
+        -float((at_the_mean.reconstruction_nll + at_the_mean.kl.sum(1)).mean()), abs=1e-4
+    )
+
+
+def test_the_best_model_by_the_bound_is_loaded_at_the_end_and_stopping_is_early(tmp_path):
+    """At this learning rate the bound gets worse, so the first checkpoint is the best."""
+    settings = arguments(
+        tmp_path,
+        max_steps=20,
+        learning_rate=3.0,
+        optim="sgd",
+        eval_strategy="steps",
+        eval_steps=2,
+        save_strategy="steps",
+        save_steps=2,
+        load_best_model_at_end=True,
+        metric_for_best_model="eval_elbo",
+        greater_is_better=True,
+    )
+    trainer = SeqVAETrainer(
+        tiny_model(),
+        settings,
+        train_dataset=rows(32),
+        eval_dataset=rows(16, seed=1),
+        callbacks=[EarlyStoppingCallback(2)],
+    )
+    trainer.train()
+    bounds = [entry["eval_elbo"] for entry in trainer.state.log_history if "eval_elbo" in entry]
+    assert trainer.state.best_metric == max(bounds)
+    assert trainer.evaluate()["eval_elbo"] == pytest.approx(max(bounds), abs=1e-5)
+
+
+def test_compute_metrics_comes_beside_the_bound(tmp_path):
+    trainer = SeqVAETrainer(
+        tiny_model(),
+        arguments(tmp_path, include_for_metrics=[]),
+        eval_dataset=rows(10),
+        compute_metrics=lambda prediction: {"rows": len(prediction.label_ids)},
+    )
+    figures = trainer.evaluate()
+    assert figures["eval_rows"] == 10 and math.isfinite(figures["eval_elbo"])
+
+
+def test_a_stock_trainer_works_on_the_model(tmp_path):
+    for normalization in ("token", "sequence"):
+        model = tiny_model(loss_normalization=normalization)
+        before = weights(model)
+        settings = arguments(tmp_path, gradient_accumulation_steps=2, max_steps=2)
+        trainer = Trainer(
+            model, settings, train_dataset=rows(32), eval_dataset=rows(8), data_collator=Collator(0)
+        )
+        assert math.isfinite(trainer.train().training_loss)
+        assert math.isfinite(trainer.evaluate()["eval_loss"])
+        assert not torch.equal(before[0], weights(model)[0])
+
+
+def test_what_takes_the_labels_away_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="label_smoothing_factor=0.1"):
+        SeqVAETrainer(tiny_model(), arguments(tmp_path, label_smoothing_factor=0.1))
+    with pytest.raises(ValueError, match="Give an Objective"):
+        SeqVAETrainer(tiny_model(), arguments(tmp_path), compute_loss_func=lambda *a, **k: None)
+
+
+def test_the_default_objective_is_the_models_own_loss(tmp_path):
+    model = tiny_model(kl_weight=0.3, loss_normalization="sequence")
+    trainer = SeqVAETrainer(model, arguments(tmp_path))
+    assert trainer.objective == Objective(ConstantSchedule(0.3), normalization="sequence")
+    batch = Collator(0)([rows(4)[i] for i in range(4)])
+    output = model.eval()(**batch)
+    assert_close(trainer.objective(output, 0)[0], output.loss)
