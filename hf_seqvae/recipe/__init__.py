@@ -1,0 +1,41 @@
+"""Recipes: one YAML file says a whole run, and is built into its objects."""
+
+from hf_seqvae.recipe.build import (
+    build_config,
+    build_model,
+    build_objective,
+    build_optimizer,
+    build_scheduler,
+    optimizer_class,
+    special_token_ids,
+)
+from hf_seqvae.recipe.io import load, packaged_names, save
+from hf_seqvae.recipe.schema import Recipe, describe, differences
+from hf_seqvae.recipe.sections import (
+    BetaRecipe,
+    DataRecipe,
+    ObjectiveRecipe,
+    TokenizerRecipe,
+    TrainingRecipe,
+)
+
+__all__ = [
+    "BetaRecipe",
+    "DataRecipe",
+    "ObjectiveRecipe",
+    "Recipe",
+    "TokenizerRecipe",
+    "TrainingRecipe",
+    "build_config",
+    "build_model",
+    "build_objective",
+    "build_optimizer",
+    "build_scheduler",
+    "describe",
+    "differences",
+    "load",
+    "optimizer_class",
+    "packaged_names",
+    "save",
+    "special_token_ids",
+]

@@ -1,0 +1,133 @@
+"""Recipes as YAML files: load by path or packaged name, override single keys, save.
+
+Words are read as YAML 1.2 reads them where YAML 1.1, PyYAML's own, would mislead: `1e-3` is a
+number, `no` is a word (the name of a precision), and a key written twice is an error.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hf_seqvae.recipe.schema import Recipe
+
+
+class RecipeLoader(yaml.SafeLoader):
+    """SafeLoader with YAML 1.2's numbers and booleans, and without double keys."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """The mapping of `node`; ValueError where a key stands twice."""
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise ValueError(f"Key {key!r} is written twice{key_node.start_mark}. Keep one.")
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+_REPLACED = ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:float")
+RecipeLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in _REPLACED]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+RecipeLoader.add_implicit_resolver(
+    _REPLACED[0], re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
+RecipeLoader.add_implicit_resolver(
+    _REPLACED[1],
+    re.compile(
+        r"^[-+]?(?:\.[0-9]+|[0-9]+\.[0-9]*)(?:[eE][-+]?[0-9]+)?$"
+        r"|^[-+]?[0-9]+[eE][-+]?[0-9]+$|^[-+]?\.inf$|^\.nan$"
+    ),
+    list("-+0123456789."),
+)
+
+
+def load(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe in a YAML file, or the packaged one of that name, with `overrides` applied.
+
+    Args:
+        path_or_name: a path, or a bare name such as "quickstart".
+        overrides: "training.epochs=3", each value read as YAML; a later one wins.
+
+    Raises:
+        FileNotFoundError: neither a file nor a packaged recipe.
+        ValueError: unknown key (the nearest is named), wrong type, or a contradiction.
+    """
+    text, where = _read(path_or_name)
+    values = _parse(text, where)
+    if values is None:
+        values = {}
+    if not isinstance(values, Mapping):
+        raise ValueError(
+            f"{where} must hold a mapping of recipe keys, got {type(values).__name__}."
+        )
+    values = dict(values)
+    for override in overrides:
+        _apply(values, override)
+    try:
+        return Recipe.from_dict(values)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+
+
+def save(recipe: Recipe, path: str | Path) -> None:
+    """Write every option of `recipe` to `path`; `load` gives it back."""
+    path = Path(path)
+    body = yaml.safe_dump(recipe.to_dict(), sort_keys=False, allow_unicode=True)
+    path.write_text(f"# hf-seqvae train {path}\n{body}", encoding="utf-8")
+
+
+def packaged_names() -> list[str]:
+    """Names of the recipes inside the package."""
+    folder = resources.files("hf_seqvae") / "recipes"
+    return sorted(
+        item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml")
+    )
+
+
+def _read(path_or_name: str | Path) -> tuple[str, str]:
+    """Text of a recipe, and what to call it in errors."""
+    if str(path_or_name) in packaged_names():
+        file = resources.files("hf_seqvae") / "recipes" / f"{path_or_name}.yaml"
+        return file.read_text(encoding="utf-8"), f"recipe {path_or_name}"
+    path = Path(path_or_name)
+    if path.is_dir():
+        raise ValueError(
+            f"{path} is a folder, not a recipe. A run keeps its own as {path / 'recipe.yaml'}."
+        )
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"There is no recipe {str(path)!r}: neither a YAML file nor a packaged name. "
+            f"Packaged: {', '.join(packaged_names())}."
+        )
+    return path.read_text(encoding="utf-8"), str(path)
+
+
+def _parse(text: str, where: str) -> Any:
+    try:
+        return yaml.load(text, Loader=RecipeLoader)  # noqa: S506 (a SafeLoader)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{where} is not YAML: {error}") from error
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    """Put the value of "a.b=c" into nested `values`; mappings on the way are replaced by copies."""
+    path, equals, text = override.partition("=")
+    names = path.strip().split(".")
+    if not equals or not all(names):
+        raise ValueError(f"An override is written section.key=value, got {override!r}.")
+    for depth, name in enumerate(names[:-1], start=1):
+        below = values.get(name)
+        if below is not None and not isinstance(below, Mapping):
+            raise ValueError(
+                f"{'.'.join(names[:depth])} is a value, not a section, in the override "
+                f"{override!r}."
+            )
+        values[name] = dict(below or {})
+        values = values[name]
+    values[names[-1]] = _parse(text, f"the value of {path.strip()}")

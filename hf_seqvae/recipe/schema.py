@@ -1,0 +1,139 @@
+"""A whole recipe: its sections, what they may not say together, and its comparison with another.
+
+Frozen: change an option with `dataclasses.replace`, which checks again. `describe` lists every
+option.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from hf_seqvae.recipe.fields import (
+    check_fields,
+    from_mapping,
+    iter_options,
+    option,
+    type_words,
+    unknown_key,
+)
+from hf_seqvae.recipe.model_keys import check_model_keys
+from hf_seqvae.recipe.sections import (
+    EVERYDAY,
+    WITHOUT_LENGTH,
+    DataRecipe,
+    ObjectiveRecipe,
+    TokenizerRecipe,
+    TrainingRecipe,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """One run: model, text, objective and training. `model` holds the keys of SeqVAEConfig."""
+
+    SECTION: ClassVar[str] = ""
+    name: str = option("seqvae", "name of the run")
+    seed: int = option(
+        0, "seed of weights, order of batches, dropout and posterior noise", minimum=0
+    )
+    output_dir: str | None = option(None, "folder of the run", shown="runs/<name>", neutral=True)
+    model: dict = option(
+        dict, "keys of SeqVAEConfig; token ids and vocabulary come from the tokenizer"
+    )
+    tokenizer: TokenizerRecipe = option(TokenizerRecipe, "how text becomes tokens")
+    data: DataRecipe = option(
+        lambda: DataRecipe(
+            dataset=EVERYDAY, num_train=20_000, num_validation=2_000, num_test=2_000
+        ),
+        "which text",
+    )
+    objective: ObjectiveRecipe = option(ObjectiveRecipe, "what is optimised")
+    training: TrainingRecipe = option(TrainingRecipe, "how the weights are updated")
+
+    def __post_init__(self) -> None:
+        """Check types, limits and contradictions between sections."""
+        if self.output_dir is None:
+            object.__setattr__(self, "output_dir", f"runs/{self.name}")
+        check_fields(self)
+        if not self.name or "/" in self.name or self.name != self.name.strip():
+            raise ValueError(f"name must be a word without slashes, got {self.name!r}.")
+        check_model_keys(self.model)
+        if self.data.streaming:
+            self._check_stream()
+
+    def _check_stream(self) -> None:
+        beta = self.objective.beta
+        if beta.num_epochs is not None or beta.delay_epochs:
+            raise ValueError(
+                "An epoch of a stream has no known length: set objective.beta.num_steps, not "
+                "epochs."
+            )
+        if self.training.max_steps is None and self.training.scheduler not in WITHOUT_LENGTH:
+            raise ValueError(
+                f"training.scheduler {self.training.scheduler!r} needs the length of the run, "
+                "which a stream does not "
+                "tell: set training.max_steps."
+            )
+
+    def __hash__(self) -> int:
+        """Equal recipes have equal hashes."""
+        return hash(json.dumps(self.to_dict(), sort_keys=True))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Recipe":
+        """The recipe of nested mappings; an unknown key is a ValueError that names the nearest."""
+        known = [item.name for item in dataclasses.fields(cls)]
+        for key in values:
+            if key not in known:
+                raise unknown_key("", key, known, [path for path, _, _ in iter_options(cls)])
+        return from_mapping(cls, values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every option as nested dicts, lists and plain values; `from_dict` inverts it."""
+        return json.loads(json.dumps(dataclasses.asdict(self)))
+
+    def fingerprint(self) -> str:
+        """A digest of all options that bear on the weights: equal where a run may be resumed."""
+        bearing = {key: value for key, value in _flat(self).items() if key not in _neutral_keys()}
+        return hashlib.sha256(json.dumps(bearing, sort_keys=True).encode()).hexdigest()
+
+
+def differences(old: Recipe, new: Recipe) -> dict[str, tuple[Any, Any]]:
+    """{full key: (old value, new value)} of the options that bear on the weights and differ."""
+    before, after = _flat(old), _flat(new)
+    keys = [key for key in before | after if key not in _neutral_keys()]
+    return {
+        key: (before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)
+    }
+
+
+def describe() -> list[tuple[str, str, Any, str]]:
+    """(full key, type in words, default, meaning) of every option, in the order of the file."""
+    rows = []
+    for key, hint, item in iter_options(Recipe):
+        default = item.default if item.default is not dataclasses.MISSING else {}
+        help = item.metadata["help"]
+        if "choices" in item.metadata:
+            help += f" ({', '.join(item.metadata['choices'])})"
+        rows.append((key, type_words(hint), item.metadata.get("shown", default), help))
+    return rows
+
+
+def _neutral_keys() -> set[str]:
+    return {key for key, _, item in iter_options(Recipe) if item.metadata.get("neutral")} | {"name"}
+
+
+def _flat(recipe: Recipe) -> dict[str, Any]:
+    """Options by full key, mappings taken apart."""
+    flat = {}
+    pending = [("", recipe.to_dict())]
+    while pending:
+        prefix, values = pending.pop(0)
+        for name, value in values.items():
+            if isinstance(value, dict):
+                pending.append((f"{prefix}{name}.", value))
+            else:
+                flat[prefix + name] = value
+    return flat
