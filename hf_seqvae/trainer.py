@@ -17,18 +17,19 @@ from hf_seqvae.objectives import ConstantSchedule, Objective, summarize
 class SeqVAETrainer(Trainer):
     """Fine-tunes a SeqVAEModel with the Trainer API; the same Objective as the engine's loop.
 
-    It logs elbo, reconstruction_nll, kl (nats a sentence) and beta, exact under gradient accumulation
-    and several processes, and `evaluate` reports `eval_elbo` at posterior samples of a fixed seed, a
-    bound on log p(x), where a stock Trainer's `eval_loss` is taken at the posterior mean and bounds
-    nothing. Batches are length buckets, the same for the same seed and epoch, so a run that was cut
-    short resumes with the same weights.
+    It logs elbo, reconstruction_nll, kl (nats a sentence) and beta, exact under gradient
+    accumulation and several processes, and `evaluate` reports `eval_elbo` at posterior samples of a
+    fixed seed, a bound on log p(x), where a stock Trainer's `eval_loss` is taken at the posterior
+    mean and bounds nothing. Batches are length buckets, the same for the same seed and epoch, so a
+    run that was cut short resumes with the same weights.
 
     Args:
         model: a SeqVAEModel.
         args: TrainingArguments; `per_device_train_batch_size` rows a process.
         objective: beta schedule and KL term; default: config.kl_weight, plain KL. Its normalization
             decides whether a loss is per token or per sentence.
-        train_dataset: tokenised rows (columns input_ids, labels, length: `hf_seqvae.data.tokenize`).
+        train_dataset: tokenised rows (columns input_ids, labels, length:
+            `hf_seqvae.data.tokenize`).
         eval_dataset: likewise, or a dict of them.
         data_collator: default: pads with the tokenizer's (or the encoder's) pad token.
         processing_class: the tokenizer, saved beside the model.
@@ -59,13 +60,13 @@ class SeqVAETrainer(Trainer):
             )
         if args is not None and args.label_smoothing_factor:
             raise ValueError(
-                f"label_smoothing_factor={args.label_smoothing_factor} takes the labels away from the "
-                "model, and a smoothed loss bounds no likelihood. Set it to 0."
+                f"label_smoothing_factor={args.label_smoothing_factor} takes the labels away from "
+                "the model, and a smoothed loss bounds no likelihood. Set it to 0."
             )
         if args is not None and args.n_gpu > 1:
             raise ValueError(
-                f"this process sees {args.n_gpu} GPUs and would split each batch between them, which "
-                "breaks the count of sentences. Start it with `accelerate launch`, a process a GPU."
+                f"this process sees {args.n_gpu} GPUs and would split each batch between them, "
+                "which breaks the count of sentences. Start it with `accelerate launch`, one each."
             )
         if data_collator is None and processing_class is not None:
             data_collator = Collator.from_tokenizer(processing_class)
@@ -168,7 +169,7 @@ class SeqVAETrainer(Trainer):
         ignore_keys: list[str] | None = None,
         metric_key_prefix: str = "eval",
     ) -> EvalLoopOutput:
-        """The bound at posterior samples; what `compute_metrics` asks for comes from the stock loop."""
+        """The bound at posterior samples; the stock loop serves `compute_metrics`."""
         dataset = dataloader.dataset
         if self.compute_metrics is None and description == "Evaluation":
             output = EvalLoopOutput(None, None, {}, len(dataset))

@@ -1,0 +1,7 @@
+"""Evaluation: every metric over a data set -> Report, and the short form for training loops."""
+
+from hf_seqvae.evaluation.bound import evaluate_bound
+from hf_seqvae.evaluation.corpus import evaluate
+from hf_seqvae.evaluation.report import Figure, Report
+
+__all__ = ["Figure", "Report", "evaluate", "evaluate_bound"]

@@ -1,0 +1,121 @@
+"""Plots: what is drawn, and what is read from a log that a kill cut off."""
+
+import json
+import re
+
+import pytest
+from matplotlib.image import imread
+
+from hf_seqvae import plots
+from hf_seqvae.plots import kl_per_dimension, read_log, training_curves
+
+
+def train(step, elbo=-30.0):
+    return {"step": step, "epoch": 0, "train/elbo": elbo, "train/kl": 2.0, "train/beta": 0.5}
+
+
+def valid(step, elbo=-31.0):
+    figures = {"elbo": elbo, "kl": 2.5, "mutual_information": 1.5, "active_units": 4}
+    return {"step": step, "epoch": 0} | {f"eval/{name}": value for name, value in figures.items()}
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures that were drawn, in place of their files."""
+    figures = []
+    monkeypatch.setattr(plots, "_save", lambda figure, path: figures.append(figure) or path)
+    return figures
+
+
+def test_training_curves_are_an_image_with_something_on_it(tmp_path):
+    path = training_curves(
+        [train(1), train(2), valid(2)], tmp_path / "new" / "curves.png", floor=20
+    )
+    image = imread(path)
+    assert path == tmp_path / "new" / "curves.png"
+    assert image.shape[0] > 500 and image.std() > 0.05
+
+
+def test_text_of_the_image_names_quantities_and_units(tmp_path):
+    text = training_curves([train(1), valid(1)], tmp_path / "curves.svg", floor=20.125).read_text()
+    words = " ".join(re.findall("<!-- (.*?) -->", text))
+    for word in ("Negative ELBO", "nats per sentence", "training step", "entropy 20.1", "β"):
+        assert word in words
+
+
+def test_each_figure_of_the_log_has_its_panel_and_no_other(drawn):
+    training_curves([train(1), valid(1)], "unused.png")
+    titles = [axis.get_title() for axis in drawn[0].axes if axis.axison]
+    assert titles == [
+        "Negative ELBO",
+        "KL to the prior",
+        "KL weight β (training)",
+        "Mutual information of x and z (validation)",
+        "Active units (validation)",
+    ]
+
+
+def test_curves_hold_the_numbers_of_the_log_with_the_elbo_turned_round(drawn):
+    training_curves([train(1, -30.0), valid(1, -31.5), train(3, -28.0)], "unused.png", floor=20.0)
+    lines = {line.get_label(): line.get_xydata().tolist() for line in drawn[0].axes[0].lines}
+    assert lines["training"] == [[1, 30.0], [3, 28.0]]
+    assert lines["validation"] == [[1, 31.5]]
+    assert [y for _, y in lines["entropy 20.00"]] == [20.0, 20.0]
+
+
+def test_the_first_steps_do_not_flatten_the_rest(drawn):
+    steps = [train(step, -1000.0 if step < 3 else -30.0 - step % 2) for step in range(100)]
+    training_curves([*steps, valid(99, -35.0)], "unused.png", floor=25.0)
+    low, high = drawn[0].axes[0].get_ylim()
+    assert low < 25.0 and 35.0 < high < 100.0
+
+
+def test_curves_are_drawn_from_the_path_of_a_log(tmp_path):
+    log = tmp_path / "log.jsonl"
+    log.write_text(json.dumps(train(1)) + "\n" + json.dumps(valid(1)) + "\n" + '{"step": 2, "tra')
+    assert training_curves(log, tmp_path / "curves.png").stat().st_size > 10_000
+
+
+def test_a_log_without_figures_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="no figure to draw"):
+        training_curves([{"step": 1, "epoch": 0}], tmp_path / "curves.png")
+
+
+@pytest.mark.parametrize("end", [b'{"step": 2, "train/el', b'{"name": "\xce', b"{", b""])
+def test_a_last_line_cut_off_by_a_kill_is_left_out(tmp_path, end):
+    log = tmp_path / "log.jsonl"
+    log.write_bytes(b'{"step": 1}\n' + end)
+    assert read_log(log) == [{"step": 1}]
+
+
+def test_a_last_line_that_only_misses_its_end_is_read(tmp_path):
+    log = tmp_path / "log.jsonl"
+    log.write_text('{"step": 1}\n\n{"step": 2}')
+    assert read_log(log) == [{"step": 1}, {"step": 2}]
+
+
+@pytest.mark.parametrize("rest", ['{"step": 3}\n', ""])
+def test_a_broken_line_that_was_ended_is_an_error_that_names_it(tmp_path, rest):
+    log = tmp_path / "log.jsonl"
+    log.write_text('{"step": 1}\n{"step": 2, "tra\n' + rest)
+    with pytest.raises(ValueError, match="line 2, is not JSON"):
+        read_log(log)
+
+
+def test_kl_per_dimension_shows_every_dimension_largest_first(drawn):
+    kl_per_dimension([0.5, 2.0, 0.0, 1.0], "unused.png")
+    axis = drawn[0].axes[0]
+    assert [bar.get_height() for bar in axis.patches] == [2.0, 1.0, 0.5, 0.0]
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["1", "3", "0", "2"]
+    assert "3.50 nats" in axis.get_title()
+
+
+@pytest.mark.parametrize("size", [1, 32, 200])
+def test_kl_per_dimension_is_an_image_for_any_latent_size(tmp_path, size):
+    path = kl_per_dimension([0.1] * size, tmp_path / "kl.png")
+    assert imread(path).std() > 0.05
+
+
+def test_kl_of_no_dimension_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="no latent dimension"):
+        kl_per_dimension([], tmp_path / "kl.png")
