@@ -1,4 +1,4 @@
-"""Configurations of the LSTM backbones: the decoder ("seqvae_lstm") and the encoder ("seqvae_lstm_encoder").
+"""Configurations of the LSTM backbones: decoder ("seqvae_lstm"), encoder ("seqvae_lstm_encoder").
 
 Two types, since a composite whose parts share one type cannot load either part on its own.
 """
@@ -21,10 +21,11 @@ class SeqVAELSTMConfig(PreTrainedConfig):
         bidirectional: read both ways; an encoder's choice, refused here.
         input_dropout: dropout on looked-up embeddings (never on z).
         output_dropout: dropout on the last layer's states.
-        conditioning_size: width of the vector beside every input; a SeqVAEConfig sets it to its latent size
-            where z is injected by "concat".
-        initializer: "torch" (torch's own defaults) or "literature" (every parameter U(-0.01, 0.01), biases
-            included, embeddings U(-0.1, 0.1)). Source: He et al., arXiv 1901.05534.
+        conditioning_size: width of the vector beside every input; a SeqVAEConfig sets it to its
+            latent size where z is injected by "concat".
+        initializer: "torch" (torch's own defaults) or "literature" (every parameter
+            U(-0.01, 0.01), biases included, embeddings U(-0.1, 0.1)). Source: He et al., arXiv
+            1901.05534.
     """
 
     model_type = "seqvae_lstm"
@@ -82,7 +83,8 @@ class SeqVAELSTMConfig(PreTrainedConfig):
         """A language model reads one way."""
         if self.bidirectional:
             raise ValueError(
-                "a decoder reads one way: bidirectional must be False. Set it on the encoder's config."
+                "a decoder reads one way: bidirectional must be False. Set it on the encoder's "
+                "config."
             )
 
     def validate_tying(self):
@@ -90,7 +92,8 @@ class SeqVAELSTMConfig(PreTrainedConfig):
         if self.tie_word_embeddings and self.hidden_size != self.embedding_size:
             raise ValueError(
                 "tie_word_embeddings needs hidden_size == embedding_size, got "
-                f"{self.hidden_size} and {self.embedding_size}. Change one, or leave the weights untied."
+                f"{self.hidden_size} and {self.embedding_size}. Change one, or leave the weights "
+                "untied."
             )
 
 

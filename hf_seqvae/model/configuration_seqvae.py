@@ -1,7 +1,8 @@
 """SeqVAEConfig: the configuration of the whole model, one word for each exchangeable part."""
 
+import copy
 import math
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
@@ -14,7 +15,33 @@ from .posterior import POSTERIORS
 
 # decoders whose generation state is not a `past_key_values` cache
 UNSUPPORTED_DECODERS = ("mamba", "mamba2", "falcon_mamba", "xlstm", "rwkv")
+# read both ways unless their config says is_decoder=True
+BIDIRECTIONAL_MODELS = (
+    "bert",
+    "bert-generation",
+    "big_bird",
+    "camembert",
+    "data2vec-text",
+    "electra",
+    "ernie",
+    "megatron-bert",
+    "rembert",
+    "roberta",
+    "roberta-prelayernorm",
+    "roc_bert",
+    "roformer",
+    "xlm-roberta",
+    "xlm-roberta-xl",
+    "xmod",
+)
 SPECIAL_TOKEN_FIELDS = ("bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id")
+
+
+# what a user may give; after construction it is always a config
+if TYPE_CHECKING:
+    SubConfig = Any
+else:
+    SubConfig = PreTrainedConfig | dict | None
 
 
 def _choose(name: str, value: str, choices: dict | tuple) -> None:
@@ -22,18 +49,27 @@ def _choose(name: str, value: str, choices: dict | tuple) -> None:
         raise ValueError(f"{name} must be one of {sorted(choices)}, got {value!r}.")
 
 
-def _native(config: PreTrainedConfig | dict | None, kind: type) -> PreTrainedConfig | dict:
-    """A native dict (or nothing) as the LSTM config of the sibling file; anything else as it came."""
-    if config is None:
-        return kind()
-    if isinstance(config, dict) and config.get("model_type", kind.model_type) == kind.model_type:
-        return kind(**{key: value for key, value in config.items() if key != "model_type"})
-    return config
+class PartSpec(SubConfigSpec):
+    """A part of any model type, whose native type is the sibling file's class.
+
+    The registry is one for the process: were native types looked up there, a second repository of
+    this code would silently run with the configs of the first.
+    """
+
+    def __init__(self, native: type[PreTrainedConfig]):
+        super().__init__(AutoConfig, model_type=native.model_type)
+        self.native = native
+
+    def get_config_class(self, model_type: str | None = None) -> type[PreTrainedConfig]:
+        """The config class of a model type."""
+        if model_type == self.native.model_type:
+            return self.native
+        return super().get_config_class(model_type)
 
 
 @strict
 class SeqVAEConfig(PreTrainedConfig):
-    """Configuration of SeqVAEModel: tokens -> encoder -> pooling -> posterior -> latents -> injection -> decoder.
+    """Configuration of SeqVAEModel, from the encoder to the decoder.
 
     Args:
         encoder: config of any AutoModel, or a dict of one; default SeqVAELSTMEncoderConfig.
@@ -41,18 +77,20 @@ class SeqVAEConfig(PreTrainedConfig):
         latent_size: Z.
         pooling: last, first, mean, max, abs_max, mean_max or attention.
         posterior: family of q(z|x).
-        latent_injection: how the decoder reads z: out of state, concat (LSTM decoders), add, prefix. Default
-            ("state", "concat") for an LSTM decoder, ("add", "prefix") for any other.
+        latent_injection: how the decoder reads z: out of state, concat (LSTM decoders), add,
+            prefix. Default ("state", "concat") for an LSTM decoder, ("add", "prefix") for others.
         num_prefix_tokens: inputs that "prefix" puts before the text.
         kl_weight: beta of the model's own loss.
-        word_dropout: share of decoder inputs replaced by `unk_token_id` in training. Source: Bowman et al.,
-            arXiv 1511.06349.
+        word_dropout: share of decoder inputs replaced by `unk_token_id` in training. Source:
+            Bowman et al., arXiv 1511.06349.
         loss_normalization: the loss is divided by "token"s (labels) or by "sequence"s (sentences).
-        pool_special_tokens: whether the special tokens at the ends of the encoder's input count in pooling.
-        special_token_ids: which ids those are; default: the bos, eos, cls and sep ids of the encoder's config.
+        pool_special_tokens: whether the special tokens at the ends of the encoder's input count in
+            pooling.
+        special_token_ids: which ids those are; default: the bos, eos, cls and sep ids of the
+            encoder's config.
         initializer: "torch" or "literature", for the layers between encoder and decoder.
-        pad_token_id, bos_token_id, eos_token_id, unk_token_id, decoder_start_token_id: ids of the decoder's
-            tokenizer; default: those of the decoder's config, and bos for the start.
+        pad_token_id, bos_token_id, eos_token_id, unk_token_id, decoder_start_token_id: ids of the
+            decoder's tokenizer; default: those of the decoder's config, and bos for the start.
         tie_word_embeddings: encoder and decoder share one embedding matrix.
 
     Raises:
@@ -62,12 +100,12 @@ class SeqVAEConfig(PreTrainedConfig):
     model_type = "seqvae"
     keys_to_ignore_at_inference = ["past_key_values"]
     sub_configs_defaults = {
-        "encoder": SubConfigSpec(AutoConfig, model_type="seqvae_lstm_encoder"),
-        "decoder": SubConfigSpec(AutoConfig, model_type="seqvae_lstm"),
+        "encoder": PartSpec(SeqVAELSTMEncoderConfig),
+        "decoder": PartSpec(SeqVAELSTMConfig),
     }
 
-    encoder: PreTrainedConfig | dict | None = None
-    decoder: PreTrainedConfig | dict | None = None
+    encoder: SubConfig = None
+    decoder: SubConfig = None
     latent_size: int = 32
     pooling: str = "max"
     posterior: str = "gaussian"
@@ -88,9 +126,9 @@ class SeqVAEConfig(PreTrainedConfig):
     tie_word_embeddings: bool = False
 
     def __post_init__(self, **kwargs):
-        # native parts are built from the sibling file, whatever is registered in this process under their type
-        self.encoder = _native(self.encoder, SeqVAELSTMEncoderConfig)
-        self.decoder = _native(self.decoder, SeqVAELSTMConfig)
+        # transformers writes into the parts of a composite: into those of a model in use it would
+        # write another attention, and so take its causal mask away
+        self.encoder, self.decoder = copy.deepcopy(self.encoder), copy.deepcopy(self.decoder)
         super().__post_init__(**kwargs)
         if self.latent_injection is None:
             self.latent_injection = (
@@ -109,6 +147,17 @@ class SeqVAEConfig(PreTrainedConfig):
                 max(self.latent_size, 0) if "concat" in self.latent_injection else 0
             )
 
+    @classmethod
+    def from_dict(cls, config_dict: dict, **kwargs):
+        """As transformers', but for the config of another model, which is an error."""
+        kind = config_dict.get("model_type", cls.model_type)
+        if kind != cls.model_type:
+            raise ValueError(
+                f"this is a {kind!r} model and no {cls.model_type!r} one. Load it by AutoModel, or "
+                "build a VAE around it by SeqVAEModel.from_encoder_decoder_pretrained."
+            )
+        return super().from_dict(config_dict, **kwargs)
+
     def _known_special_tokens(self) -> list[int]:
         known = {
             token
@@ -126,6 +175,11 @@ class SeqVAEConfig(PreTrainedConfig):
     def has_lstm_encoder(self) -> bool:
         """Whether the encoder is our own LSTM."""
         return self.encoder.model_type == SeqVAELSTMEncoderConfig.model_type
+
+    @property
+    def injections(self) -> tuple[str, ...]:
+        """The ways in which the decoder reads z, after the default was chosen."""
+        return tuple(self.latent_injection or ())
 
     @property
     def hidden_size(self) -> int:
@@ -157,11 +211,9 @@ class SeqVAEConfig(PreTrainedConfig):
         """Every choice is one that exists."""
         _choose("pooling", self.pooling, POOLINGS)
         _choose("posterior", self.posterior, POSTERIORS)
-        for name in self.latent_injection:
+        for name in self.injections:
             _choose("latent_injection", name, INJECTIONS)
-        if not self.latent_injection or len(set(self.latent_injection)) < len(
-            self.latent_injection
-        ):
+        if not self.injections or len(set(self.injections)) < len(self.injections):
             raise ValueError(
                 f"latent_injection needs one or more different names out of {sorted(INJECTIONS)}, "
                 f"got {self.latent_injection}. A decoder that reads no z is a language model."
@@ -169,43 +221,52 @@ class SeqVAEConfig(PreTrainedConfig):
 
     def validate_injection_fits_decoder(self):
         """State and concat need our LSTM."""
-        wrong = [name for name in self.latent_injection if name in LSTM_ONLY_INJECTIONS]
+        wrong = [name for name in self.injections if name in LSTM_ONLY_INJECTIONS]
         if wrong and not self.has_lstm_decoder:
             raise ValueError(
-                f"latent_injection {wrong} needs an LSTM decoder ({SeqVAELSTMConfig.model_type!r}), got "
-                f"{self.decoder.model_type!r}. Use 'add' or 'prefix' with it."
+                f"latent_injection {wrong} needs an LSTM decoder "
+                f"({SeqVAELSTMConfig.model_type!r}), got {self.decoder.model_type!r}. Use 'add' or "
+                "'prefix' with it."
             )
 
     def validate_backbones(self):
-        """The decoder keeps a `past_key_values` cache and the encoder is no encoder-decoder."""
-        if self.decoder.model_type in UNSUPPORTED_DECODERS:
+        """The decoder reads one way, with a `past_key_values` cache; neither part is a pair."""
+        kind = self.decoder.model_type
+        if kind in UNSUPPORTED_DECODERS:
             raise ValueError(
-                f"decoder {self.decoder.model_type!r} cannot be used: generate() hands an encoder-decoder its "
-                "cache as `past_key_values`, and this model keeps its state under another name. Use an "
+                f"decoder {kind!r} cannot be used: generate() hands an encoder-decoder its cache "
+                "as `past_key_values`, and this model keeps its state under another name. Use an "
                 "attention decoder or 'seqvae_lstm'."
+            )
+        if kind in BIDIRECTIONAL_MODELS and not self.decoder.is_decoder:
+            raise ValueError(
+                f"decoder {kind!r} reads both ways, so it would see the tokens it predicts. Give "
+                "its config with is_decoder=True, or use a language model such as GPT-2."
             )
         for name in ("encoder", "decoder"):
             if getattr(self, name).is_encoder_decoder:
                 raise ValueError(
-                    f"{name} {getattr(self, name).model_type!r} is itself an encoder-decoder. Give a config "
-                    "with one stack, such as BERT's or GPT-2's."
+                    f"{name} {getattr(self, name).model_type!r} is itself an encoder-decoder. Give "
+                    "a config with one stack, such as BERT's or GPT-2's."
                 )
 
     def validate_tokens(self):
         """Ids that the chosen parts need are there."""
         if self.decoder_start_token_id is None:
             raise ValueError(
-                "decoder_start_token_id is unknown: neither it nor a bos_token_id was given. Set one of them."
+                "decoder_start_token_id is unknown: neither it nor a bos_token_id was given. Set "
+                "one of them."
             )
         if self.word_dropout > 0 and self.unk_token_id is None:
             raise ValueError(
-                f"word_dropout={self.word_dropout} replaces words by unk_token_id, which is not set. Set it "
-                "to the id of your tokenizer's unknown (or mask) token."
+                f"word_dropout={self.word_dropout} replaces words by unk_token_id, which is not "
+                "set. Set it to the id of your tokenizer's unknown (or mask) token."
             )
         if not self.pool_special_tokens and not self.special_token_ids:
             raise ValueError(
-                "pool_special_tokens=False needs special_token_ids, which the encoder's config does not tell. Give the ids "
-                "that your encoder's tokenizer puts at the ends, or set pool_special_tokens=True."
+                "pool_special_tokens=False needs special_token_ids, which the encoder's config "
+                "does not tell. Give the ids that your encoder's tokenizer puts at the ends, or "
+                "set pool_special_tokens=True."
             )
 
 

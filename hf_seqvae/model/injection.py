@@ -1,12 +1,12 @@
-"""Injection: how the decoder reads z (B, Z): as initial state, beside, added to or before its inputs.
+"""Injection: how the decoder reads z (B, Z).
 
     state    c0 = W z, h0 = tanh(c0), for every LSTM layer   (LSTM decoders)
     concat   z beside the input of every step                (LSTM decoders)
     add      W z added to the input of every step            (any decoder)
     prefix   W z as `num_prefix_tokens` inputs before the text (any decoder)
 
-The literature's decoder is ("state", "concat"): He et al., arXiv 1901.05534. `prefix` and `add` are the
-embedding-level forms of Li et al. (Optimus), arXiv 2004.04092.
+The literature's decoder is ("state", "concat"): He et al., arXiv 1901.05534. `prefix` and `add` are
+the embedding-level forms of Li et al. (Optimus), arXiv 2004.04092.
 """
 
 from typing import NamedTuple

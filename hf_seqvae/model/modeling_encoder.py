@@ -1,13 +1,20 @@
-"""SeqVAEEncoder: tokens -> backbone -> pooling -> posterior -> latents; or given latents, at once."""
+"""SeqVAEEncoder: tokens -> backbone -> pooling -> posterior -> latents."""
 
 import inspect
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutput
 
 from .configuration_seqvae import SeqVAEConfig
-from .modeling_lstm import SeqVAELSTMEncoderModel, initialize_module
+from .modeling_lstm import (
+    SeqVAELSTMEncoderModel,
+    initialize_module,
+    order_of_tokens,
+    take_tokens,
+)
 from .outputs import SeqVAEEncoderOutput
 from .pooling import POOLINGS, AttentionPool, last_pool_both_ways
 from .posterior import POSTERIORS
@@ -25,6 +32,11 @@ class SeqVAEPreTrainedModel(PreTrainedModel):
     # the backbones decide; these only let a user's choice reach them
     _supports_sdpa = _supports_flash_attn = _supports_flex_attn = True
 
+    @classmethod
+    def from_pretrained(cls, *args, use_safetensors: bool | None = True, **kwargs):
+        """As transformers', from safetensors alone unless told otherwise."""
+        return super().from_pretrained(*args, use_safetensors=use_safetensors, **kwargs)
+
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         initialize_module(module, self.config.initializer)
@@ -33,26 +45,26 @@ class SeqVAEPreTrainedModel(PreTrainedModel):
 class SeqVAEEncoder(SeqVAEPreTrainedModel):
     """Backbone, pooling and posterior head: tokens -> q(z|x) -> latents."""
 
+    backbone: Any  # our LSTM or any AutoModel
+
     def __init__(self, config: SeqVAEConfig, backbone: PreTrainedModel | None = None):
         super().__init__(config)
-        if backbone is None:
-            native = config.has_lstm_encoder
-            backbone = (
-                SeqVAELSTMEncoderModel(config.encoder)
-                if native
-                else AutoModel.from_config(config.encoder)
-            )
+        if backbone is None and config.has_lstm_encoder:
+            backbone = SeqVAELSTMEncoderModel(config.encoder)
+        elif backbone is None:
+            backbone = AutoModel.from_config(config.encoder)
         self.backbone = backbone
-        share_config(backbone, config.encoder)
-        if getattr(backbone, "pooler", None) is not None:
-            backbone.pooler = None  # unused, so it would get no gradient
-        width = backbone.config.get_text_config().hidden_size
+        share_config(self.backbone, config.encoder)
+        if getattr(self.backbone, "pooler", None) is not None:
+            self.backbone.pooler = None  # unused, so it would get no gradient
+        width = config.encoder.get_text_config().hidden_size
         if config.has_lstm_encoder:
-            width = backbone.config.output_size
+            width = config.encoder.output_size
         self.attention_pool = AttentionPool(width) if config.pooling == "attention" else None
         pooled_size = 2 * width if config.pooling == "mean_max" else width
         self.posterior = POSTERIORS[config.posterior](pooled_size, config.latent_size)
-        self._takes_use_cache = "use_cache" in inspect.signature(backbone.forward).parameters
+        parameters = inspect.signature(self.backbone.forward).parameters
+        self._takes_use_cache = "use_cache" in parameters
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Module:
@@ -88,29 +100,28 @@ class SeqVAEEncoder(SeqVAEPreTrainedModel):
             attention_mask: (B, T), 0 = padding on any side; default: no padding.
             token_type_ids: (B, T) for backbones that take them.
             latents: (B, Z); nothing is encoded then.
-            sample_posterior: sample z, or take the mean; default: sample in train(), mean in eval().
+            sample_posterior: sample z, or take the mean; default: sample in train(), else the mean.
             kwargs: `output_hidden_states`, `output_attentions`.
         """
         if latents is not None:
             latents = self.checked_latents(latents)
             # three dimensions, as generate() sizes a static cross-attention cache by it
             return SeqVAEEncoderOutput(last_hidden_state=latents[:, None], latents=latents)
-        if input_ids is None and inputs_embeds is None:
+        given = input_ids if input_ids is not None else inputs_embeds
+        if given is None:
             raise ValueError("nothing to encode: give input_ids, inputs_embeds or latents.")
         if attention_mask is None:
-            given = input_ids if input_ids is not None else inputs_embeds[..., 0]
-            attention_mask = torch.ones_like(given, dtype=torch.long)
+            attention_mask = given.new_ones(given.shape[:2], dtype=torch.long)
         check_length(attention_mask.shape[1], self.backbone.config, "the encoder's input")
-        inputs = {name: kwargs[name] for name in BACKBONE_FLAGS if kwargs.get(name) is not None}
-        if token_type_ids is not None:
-            inputs["token_type_ids"] = token_type_ids
-        if self._takes_use_cache:
-            inputs["use_cache"] = False
-        outputs = self.backbone(
-            input_ids=input_ids,
-            inputs_embeds=inputs_embeds,
-            attention_mask=attention_mask,
-            **inputs,
+        inputs = {
+            "input_ids": input_ids,
+            "inputs_embeds": inputs_embeds,
+            "token_type_ids": token_type_ids,
+        }
+        outputs = self._read(
+            {name: value for name, value in inputs.items() if value is not None},
+            attention_mask,
+            {name: kwargs[name] for name in BACKBONE_FLAGS if kwargs.get(name) is not None},
         )
         features = outputs.last_hidden_state  # (B, T, H)
         pooled = self.pool(features, self._pooling_mask(input_ids, attention_mask))
@@ -125,6 +136,36 @@ class SeqVAEEncoder(SeqVAEPreTrainedModel):
             pooled=pooled,
             hidden_states=outputs.get("hidden_states"),
             attentions=outputs.get("attentions"),
+        )
+
+    def _read(
+        self, inputs: dict[str, Tensor], attention_mask: Tensor, flags: dict[str, bool]
+    ) -> Any:
+        """The backbone's output; padding before tokens moves no position and stays where it was."""
+        if self._takes_use_cache:
+            flags = flags | {"use_cache": False}
+        order = None if self.config.has_lstm_encoder else order_of_tokens(attention_mask)
+        if order is None:
+            return self.backbone(**inputs, attention_mask=attention_mask, **flags)
+        inputs = {
+            name: value.gather(1, order) if value.dim() == 2 else take_tokens(value, order)
+            for name, value in inputs.items()
+        }
+        outputs = self.backbone(**inputs, attention_mask=attention_mask.gather(1, order), **flags)
+        back = order.argsort(dim=1)
+        hidden_states, attentions = outputs.get("hidden_states"), outputs.get("attentions")
+        if hidden_states is not None:
+            hidden_states = tuple(take_tokens(states, back) for states in hidden_states)
+        if attentions is not None:  # (B, heads, T, T), both lengths
+            rows = back[:, None, :, None]
+            attentions = tuple(
+                weights.gather(2, rows.expand_as(weights)).gather(3, rows.mT.expand_as(weights))
+                for weights in attentions
+            )
+        return BaseModelOutput(
+            last_hidden_state=take_tokens(outputs.last_hidden_state, back),
+            hidden_states=hidden_states,
+            attentions=attentions,
         )
 
     def _pooling_mask(self, input_ids: Tensor | None, attention_mask: Tensor) -> Tensor:
@@ -142,14 +183,16 @@ class SeqVAEEncoder(SeqVAEPreTrainedModel):
         return attention_mask.bool() & seen & ahead
 
     def checked_latents(self, latents: Tensor) -> Tensor:
-        """Latents (..., Z) in the posterior's dtype; raises on a wrong width or integers."""
-        if latents.shape[-1] != self.config.latent_size or latents.dim() < 2:
+        """Latents (B, Z) in the posterior's dtype; raises on a wrong width or integers."""
+        if not isinstance(latents, Tensor) or not latents.is_floating_point():
+            came = latents.dtype if isinstance(latents, Tensor) else type(latents).__name__
             raise ValueError(
-                f"latents must be (B, {self.config.latent_size}), got {tuple(latents.shape)}."
+                f"latents must be a floating point tensor, got {came}. Token ids go to input_ids."
             )
-        if not latents.is_floating_point():
+        if latents.dim() != 2 or latents.shape[1] != self.config.latent_size:
             raise ValueError(
-                f"latents must be floating point, got {latents.dtype}. Token ids go to input_ids."
+                f"latents must be (B, {self.config.latent_size}), got {tuple(latents.shape)}. "
+                "The width is the config's latent_size."
             )
         return latents.to(torch.promote_types(self.dtype, torch.float32))
 
@@ -157,16 +200,20 @@ class SeqVAEEncoder(SeqVAEPreTrainedModel):
 def check_length(num_tokens: int, config: PreTrainedConfig, what: str) -> None:
     """Raises where a text is longer than a backbone's table of positions."""
     limit = getattr(config, "max_position_embeddings", None)
-    if limit is None or hasattr(config, "rope_parameters"):
+    if limit is None or getattr(config, "rope_parameters", None) is not None:
         return
     if num_tokens > limit:
         raise ValueError(
-            f"{what} has {num_tokens} tokens, but {config.model_type!r} has {limit} positions. Truncate the "
-            "texts (max_length in the data) or choose a backbone with more positions."
+            f"{what} has {num_tokens} tokens, but {config.model_type!r} has {limit} positions. "
+            "Truncate the texts (max_length in the data) or choose a backbone with more positions."
         )
 
 
-def share_config(part: PreTrainedModel, config: PreTrainedConfig) -> None:
-    """Makes a sub-model read the composite's own nested config, so that later changes reach both."""
-    config._attn_implementation = part.config._attn_implementation
-    part.config = config
+def share_config(part: Any, config: PreTrainedConfig) -> None:
+    """Makes a sub-model read the composite's nested config, so that later changes reach both."""
+    old = part.config
+    config._attn_implementation = old._attn_implementation
+    module: Any
+    for module in part.modules():  # layers hold the config of their model too
+        if getattr(module, "config", None) is old:
+            module.config = config

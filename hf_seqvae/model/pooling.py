@@ -1,11 +1,13 @@
 """Pooling: encoder features (B, T, H) and a mask -> one vector a sentence. The paper's idea.
 
-Every operator is a pure function of `hidden (B, T, H)` and `mask (B, T)` (1 = counts), whatever the side of
-the padding, and writes into neither. Reading all states through a pooling operator instead of the last
-state alone keeps the features of different sentences apart, which is what the posterior needs.
+Every operator is a pure function of `hidden (B, T, H)` and `mask (B, T)` (1 = counts), whatever the
+side of the padding, and writes into neither. Reading all states through a pooling operator instead
+of the last state alone keeps the features of different sentences apart, which is what the posterior
+needs.
 
-Source: Long, Cao and Cheung, arXiv 1911.03976 (pooling, dispersion). `abs_max` keeps the sign of the
-coordinate of largest magnitude; `attention` is a learned weighting and no operator of that paper.
+Source: Long, Cao and Cheung, arXiv 1911.03976 (pooling, dispersion). `abs_max` keeps the sign of
+the coordinate of largest magnitude; `attention` is a learned weighting and no operator of that
+paper.
 """
 
 import torch
@@ -25,10 +27,16 @@ def _checked(hidden: Tensor, mask: Tensor) -> Tensor:
         if bool(empty.any()):
             row = int(empty.nonzero()[0])
             raise ValueError(
-                f"mask has an empty row ({row}): every sequence needs a token to pool. Drop empty texts "
-                "first, or set pool_special_tokens=True if only special tokens are left."
+                f"mask has an empty row ({row}): every sequence needs a token to pool. Drop empty "
+                "texts first, or set pool_special_tokens=True if only special tokens are left."
             )
     return mask
+
+
+def _zero_padding(hidden: Tensor, mask: Tensor) -> Tensor:
+    """hidden with zeros at padding, which may hold inf or NaN, in float32 or wider."""
+    hidden = hidden if hidden.dtype == torch.float64 else hidden.float()
+    return hidden.masked_fill(~mask[..., None], 0.0)
 
 
 def _take(hidden: Tensor, position: Tensor) -> Tensor:
@@ -59,8 +67,8 @@ def last_pool_both_ways(hidden: Tensor, mask: Tensor) -> Tensor:
 def mean_pool(hidden: Tensor, mask: Tensor) -> Tensor:
     """The mean over real tokens, (B, H), summed in float32."""
     mask = _checked(hidden, mask)
-    kept = hidden.float().masked_fill(~mask[..., None], 0.0)  # padding may hold inf or NaN
-    return (kept.sum(dim=1) / mask.sum(dim=1, keepdim=True)).to(hidden.dtype)
+    total = _zero_padding(hidden, mask).sum(dim=1)
+    return (total / mask.sum(dim=1, keepdim=True)).to(hidden.dtype)
 
 
 def max_pool(hidden: Tensor, mask: Tensor) -> Tensor:
@@ -91,9 +99,11 @@ class AttentionPool(nn.Module):
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
         """Features (B, T, H) and mask (B, T) -> (B, H)."""
         mask = _checked(hidden, mask)
-        scores = self.score(hidden).squeeze(-1).float().masked_fill(~mask, float("-inf"))  # (B, T)
-        weights = scores.softmax(dim=1).to(hidden.dtype)
-        return torch.einsum("bt,bth->bh", weights, hidden.masked_fill(~mask[..., None], 0.0))
+        kept = _zero_padding(hidden, mask)
+        # zeros, not padding, reach the scores: 0 * NaN would be the gradient of their weight
+        scores = self.score(kept.to(hidden.dtype)).squeeze(-1).to(kept.dtype)  # (B, T)
+        weights = scores.masked_fill(~mask, float("-inf")).softmax(dim=1)
+        return torch.einsum("bt,bth->bh", weights, kept).to(hidden.dtype)
 
 
 POOLINGS = {

@@ -1,4 +1,4 @@
-"""Posterior: the pooled vector (B, H) -> q(z|x), a diagonal Gaussian with sampling, density and KL in nats."""
+"""Posterior: pooled (B, H) -> q(z|x), a diagonal Gaussian with samples, density and KL in nats."""
 
 import math
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ def _at_least_float32(value: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class DiagonalGaussian:
-    """N(mean, diag exp logvar) over latents; `mean` and `logvar` are (B, Z), or (Z,) for the prior."""
+    """N(mean, diag exp logvar) over latents; both are (B, Z), or (Z,) for the prior."""
 
     mean: Tensor
     logvar: Tensor
@@ -58,7 +58,8 @@ class DiagonalGaussian:
 class GaussianPosterior(nn.Module):
     """The posterior head: pooled (B, H) -> q(z|x), one bias-free linear map to (mu, logvar).
 
-    Bias-free as in He et al., arXiv 1901.05534. The distribution is float32 whatever the backbone's dtype.
+    Bias-free as in He et al., arXiv 1901.05534. The distribution is float32 whatever the backbone's
+    dtype.
     """
 
     def __init__(self, pooled_size: int, latent_size: int):

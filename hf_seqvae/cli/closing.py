@@ -1,0 +1,107 @@
+"""The end of `train`: figures, walks between sentences, samples, and what to do next."""
+
+import dataclasses
+import inspect
+import shlex
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.text import Text
+
+from hf_seqvae.cli.figures import figures_table
+from hf_seqvae.cli.screen import walk_table
+
+if TYPE_CHECKING:
+    from hf_seqvae.engine import TrainingResult
+    from hf_seqvae.latent_space import LatentSpace
+    from hf_seqvae.recipe import Recipe
+
+WALKS = 5
+STEPS = 7
+SAMPLES = 3
+LONGEST = 14  # words of a sentence that is shown
+
+
+def print_closing(
+    console: Console, recipe: "Recipe", result: "TrainingResult", space: "LatentSpace"
+) -> None:
+    """Print the end of a run: see the first line of this file."""
+    from hf_seqvae import everyday
+
+    entropy = everyday.entropy() if recipe.data.dataset == "everyday" else None
+    if result.report:
+        title = f"\nThe best weights of {recipe.name}, at step {result.progress.best_step}"
+        console.print(figures_table(result.report, title, entropy=entropy))
+    sentences = shown_sentences(held_out_texts(recipe), space)
+    if len(sentences) > 1:
+        ends = list(pairwise(sentences))[::2]
+        source = "validation" if "validation" in result.report else "training"
+        console.print(f"[bold]On the way from one {source} sentence to another[/]\n")
+        for a, b in ends:
+            path = space.interpolate(a, b, STEPS)
+            weights = [f"{step / (STEPS - 1):.0%}" for step in range(STEPS)]
+            console.print(walk_table(weights, path, ends=(a, b)))
+            console.print()
+    console.print("[bold]Out of nothing: samples of the prior[/]\n")
+    for sentence in space.sample(SAMPLES, seed=recipe.seed):
+        console.print(Text(f"  {sentence}"))
+    console.print()
+    print_next(console, result, sentences)
+
+
+def print_next(console: Console, result: "TrainingResult", sentences: Sequence[str]) -> None:
+    """Where everything lies, and the commands to try."""
+    folder = shlex.quote(str(result.output_dir))
+    lines = [("run folder", str(result.output_dir)), ("model", str(result.best_dir))]
+    curves = result.output_dir / "curves.png"
+    if curves.is_file():
+        lines.append(("curves", str(curves)))
+    lines.append(("all figures", str(result.report_path)))
+    for name, path in lines:
+        console.print(Text.assemble((f"{name:<12}", "dim"), path), soft_wrap=True)
+    console.print("\n[bold]Next[/]")
+    commands = [f"hf-seqvae sample {folder} -n 10 --temperature 0.8"]
+    if len(sentences) > 1:
+        a, b = (shlex.quote(sentence) for sentence in sentences[:2])
+        commands += [
+            f"hf-seqvae interpolate {folder} {a} {b}",
+            f"hf-seqvae traverse {folder} {a} --dim {most_used_dimension(result)}",
+        ]
+    for command in commands:
+        console.print(Text(f"  {command}"), soft_wrap=True)
+
+
+def most_used_dimension(result: "TrainingResult") -> int:
+    """The latent dimension with the largest KL, worth a traverse; 0 where nothing was measured."""
+    for report in result.report.values():
+        values: Any = report["kl_per_dimension"].value
+        return values.index(max(values))
+    return 0
+
+
+def held_out_texts(recipe: "Recipe") -> Sequence[str]:
+    """The validation sentences of a recipe; those it trains on where it validates on none."""
+    from hf_seqvae.data import load_splits
+
+    accepted = inspect.signature(load_splits).parameters
+    section = {
+        item.name: getattr(recipe.data, item.name) for item in dataclasses.fields(recipe.data)
+    }
+    splits = load_splits(**{name: value for name, value in section.items() if name in accepted})
+    rows = splits["validation" if "validation" in splits else "train"]
+    return [row["text"] for row, _ in zip(rows, range(50 * WALKS), strict=False)]
+
+
+def shown_sentences(texts: Sequence[str], space: "LatentSpace") -> list[str]:
+    """The first different sentences that fit a line and that the model can read, two a walk."""
+    found: list[str] = []
+    for text in dict.fromkeys(texts):
+        if len(found) == 2 * WALKS:
+            break
+        ids = space.tokenizer(text)["input_ids"]
+        unknown = space.tokenizer.unk_token_id in ids
+        if 3 < len(text.split()) <= LONGEST and not unknown:
+            found.append(text)
+    return found[: len(found) // 2 * 2]

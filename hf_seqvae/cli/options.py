@@ -1,0 +1,46 @@
+"""Arguments and options that several commands share."""
+
+from typing import Annotated
+
+import typer
+
+Model = Annotated[
+    str,
+    typer.Argument(help="A run folder (its best/ is taken), a model folder or a Hub id."),
+]
+Device = Annotated[
+    str | None,
+    typer.Option(help="cpu, cuda or cuda:1. By default a GPU where there is one.", metavar="NAME"),
+]
+Seed = Annotated[int, typer.Option(help="The same seed gives the same result.", min=0)]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on stdout.")]
+DoSample = Annotated[
+    bool,
+    typer.Option(
+        "--do-sample", help="Draw words at random instead of the likeliest at each place."
+    ),
+]
+NumBeams = Annotated[int, typer.Option(help="Beams of the search; 1 is greedy.", min=1)]
+MaxNewTokens = Annotated[int, typer.Option(help="Most tokens of a sentence.", min=1)]
+
+
+def check_device(name: str | None) -> str:
+    """The name of a device that is there: the GPU by default where there is one.
+
+    Raises:
+        ValueError: no such device on this machine.
+    """
+    import torch
+
+    if name is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"--device must be cpu, cuda or cuda:NUMBER, got {name!r}.") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(
+            f"--device {name} is not on this machine, which has {torch.cuda.device_count()} CUDA "
+            "devices. Use another, or cpu."
+        )
+    return name

@@ -1,0 +1,181 @@
+"""From a recipe to what the loop needs: text as token ids, loader, evaluator, counts."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from accelerate import Accelerator
+from datasets import Dataset, IterableDataset
+from torch import nn
+from transformers import PreTrainedTokenizerBase
+
+from hf_seqvae import everyday
+from hf_seqvae.data import (
+    BatchLoader,
+    BucketBatchSampler,
+    Collator,
+    StreamingBatches,
+    TextEncoder,
+    build_loader,
+    build_stream_loader,
+    build_tokenizer,
+    load_splits,
+    row_lengths,
+    tokenize,
+)
+from hf_seqvae.engine.decay import PlateauHalving
+from hf_seqvae.engine.settings import Settings
+from hf_seqvae.evaluation import evaluate_bound
+from hf_seqvae.recipe import Recipe
+from hf_seqvae.recipe.sections import EVERYDAY, PLATEAU_HALVING
+
+INDEX = "index"
+
+
+@dataclass(frozen=True)
+class Text:
+    """The text of a run as token ids.
+
+    Attributes:
+        tokenizer: of encoder and decoder.
+        train: tokenised, or a stream of texts.
+        held_out: "validation" and "test", tokenised, where there are such.
+        floors: exact -log p(x) of their rows, nats, where the source of the text knows it.
+        entropy: of that source, nats a sentence; None where unknown.
+    """
+
+    tokenizer: PreTrainedTokenizerBase
+    train: Dataset | IterableDataset
+    held_out: dict[str, Dataset]
+    floors: dict[str, np.ndarray]
+    entropy: float | None
+
+
+def prepare_text(recipe: Recipe) -> Text:
+    """Load, train the tokenizer, tokenise; too long texts are cut, counted and said."""
+    data = recipe.data
+    splits = load_splits(
+        dataset=data.dataset,
+        dataset_config=data.dataset_config,
+        train_file=data.train_file,
+        validation_file=data.validation_file,
+        test_file=data.test_file,
+        text_column=data.text_column,
+        train_split=data.train_split,
+        validation_split=data.validation_split,
+        test_split=data.test_split,
+        num_train=data.num_train,
+        num_validation=data.num_validation,
+        num_test=data.num_test,
+        streaming=data.streaming,
+        lowercase=data.lowercase,
+        seed=data.seed,
+    )
+    train: Any = splits["train"]
+    options = recipe.tokenizer
+    tokenizer = build_tokenizer(
+        (row["text"] for row in train),
+        kind=options.kind,
+        name=options.name,
+        vocab_size=options.vocab_size,
+        min_frequency=options.min_frequency,
+        split_punctuation=options.split == "punctuation",
+        lowercase=data.lowercase and options.kind != "pretrained",
+    )
+    held_out, floors = {}, {}
+    for name in ("validation", "test"):
+        if name in splits:
+            texts: Any = splits[name]
+            held_out[name] = tokenize(texts, tokenizer, max_length=data.max_length, truncate=True)
+            if data.dataset == EVERYDAY and data.max_length is None:
+                floors[name] = np.array([-everyday.log_prob(text) for text in texts["text"]])
+    if not data.streaming:
+        train = tokenize(train, tokenizer, max_length=data.max_length, truncate=True)
+    entropy = everyday.entropy() if floors else None
+    return Text(tokenizer, train, held_out, floors, entropy)
+
+
+def build_train_loader(recipe: Recipe, text: Text, accelerator: Accelerator) -> BatchLoader:
+    """This process's share of the batches to train on."""
+    data = recipe.data
+    collator = Collator.from_tokenizer(text.tokenizer)
+    pin_memory = accelerator.device.type == "cuda"
+    place: dict[str, Any] = {
+        "batch_size": data.batch_size,
+        "tokens_per_batch": data.tokens_per_batch,
+        "seed": recipe.seed,
+        "rank": accelerator.process_index,
+        "num_processes": accelerator.num_processes,
+    }
+    if isinstance(text.train, IterableDataset):
+        encoder = TextEncoder(text.tokenizer, max_length=data.max_length)
+        stream = StreamingBatches(text.train, encoder, collator, **place)
+        return build_stream_loader(stream, pin_memory=pin_memory)
+    return build_loader(
+        text.train,
+        collator,
+        BucketBatchSampler(row_lengths(text.train), **place),
+        num_workers=recipe.training.num_workers,
+        pin_memory=pin_memory,
+    )
+
+
+def build_evaluator(
+    recipe: Recipe, text: Text, accelerator: Accelerator
+) -> Callable[[nn.Module], dict[str, float]] | None:
+    """model -> figures on the validation split, over all processes; None without such a split."""
+    if "validation" not in text.held_out:
+        return None
+    rows = text.held_out["validation"]
+    # the row keys the posterior noise, whichever process it comes to
+    rows = rows.add_column(INDEX, np.arange(len(rows)))  # pyright: ignore[reportCallIssue]
+    sampler = BucketBatchSampler(
+        row_lengths(rows),
+        batch_size=recipe.training.eval_batch_size * accelerator.num_processes,
+        shuffle=False,
+        rank=accelerator.process_index,
+        num_processes=accelerator.num_processes,
+    )
+    collator = Collator.from_tokenizer(text.tokenizer, extra_columns=(INDEX,))
+    loader = build_loader(rows, collator, sampler)
+    gather: Any = accelerator.gather if accelerator.num_processes > 1 else None
+
+    def evaluate_validation(model: nn.Module) -> dict[str, float]:
+        return evaluate_bound(
+            model,
+            loader,
+            num_samples=recipe.training.num_eval_samples,
+            seed=recipe.seed,
+            gather=gather,
+        )
+
+    return evaluate_validation
+
+
+def build_decay(recipe: Recipe) -> PlateauHalving | None:
+    """The literature's learning-rate rule, where the recipe chooses it."""
+    training = recipe.training
+    if training.scheduler != PLATEAU_HALVING:
+        return None
+    return PlateauHalving(
+        patience=training.patience,
+        max_decays=training.max_decays,
+        decay_start_epoch=training.decay_start_epoch,
+        factor=training.decay_factor,
+    )
+
+
+def build_settings(recipe: Recipe) -> Settings:
+    """The counts of a recipe."""
+    training = recipe.training
+    return Settings(
+        epochs=training.epochs,
+        max_steps=training.max_steps,
+        gradient_accumulation_steps=training.gradient_accumulation_steps,
+        max_grad_norm=training.max_grad_norm,
+        logging_steps=training.logging_steps,
+        save_steps=training.save_steps,
+        keep_checkpoints=training.keep_checkpoints,
+        seed=recipe.seed,
+    )

@@ -1,0 +1,243 @@
+"""`train(recipe)`: a whole run, from the recipe to best/, curves.png and report.json."""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+
+from hf_seqvae import recipe as recipes
+from hf_seqvae.data import Collator
+from hf_seqvae.engine.bar import ProgressBar
+from hf_seqvae.engine.files import require_writable, write_text
+from hf_seqvae.engine.launch import build_accelerator, check_accelerator, launched_precision
+from hf_seqvae.engine.loader import epoch_length
+from hf_seqvae.engine.loop import Engine, total_steps
+from hf_seqvae.engine.parts import (
+    Text,
+    build_decay,
+    build_evaluator,
+    build_settings,
+    build_train_loader,
+    prepare_text,
+)
+from hf_seqvae.engine.progress import Progress
+from hf_seqvae.engine.watchers import Curves, Trackers, Watcher
+from hf_seqvae.engine.weights import quiet_transformers
+from hf_seqvae.evaluation import Report, evaluate
+from hf_seqvae.model.modeling_seqvae import SeqVAEModel
+from hf_seqvae.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """Where the results of a run lie, and its last figures.
+
+    Attributes:
+        output_dir: the run folder.
+        best_dir: HF folder of the weights with the highest validation ELBO.
+        last_dir: HF folder of the last weights.
+        log_path: log.jsonl.
+        report_path: report.json.
+        report: the full evaluation of best/ by split ("validation", "test"); empty without such
+            splits, and on all processes but the first.
+        progress: steps, epochs, best ELBO.
+    """
+
+    output_dir: Path
+    best_dir: Path
+    last_dir: Path
+    log_path: Path
+    report_path: Path
+    report: Mapping[str, Report]
+    progress: Progress
+
+
+def train(
+    recipe: Recipe | str | Path,
+    *,
+    resume: bool | str | Path = True,
+    output_dir: str | Path | None = None,
+    progress: bool = True,
+    console: Any = None,
+    accelerator: Accelerator | None = None,
+) -> TrainingResult:
+    """Train what a recipe says, or go on with it, and evaluate the best weights.
+
+    Args:
+        recipe: a Recipe, or the path or packaged name of one.
+        resume: True goes on from the newest checkpoint in the run folder, if there is one; False
+            removes the old run; a checkpoint folder of this run goes on from there.
+        output_dir: in place of the recipe's.
+        progress: show a progress bar.
+        console: a rich Console for it; None makes one.
+        accelerator: None makes one.
+
+    Raises:
+        ValueError: the folder cannot be written to, holds a run of another recipe, or fewer
+            processes came than were asked for.
+        TrainingError: the loss became NaN or the disk is full; names the last good checkpoint.
+        TrainingInterrupted: a signal came and a checkpoint was saved; says how to go on.
+    """
+    if not isinstance(recipe, Recipe):
+        recipe = recipes.load(recipe)
+    if output_dir is not None:
+        recipe = dataclasses.replace(recipe, output_dir=str(output_dir))
+    folder = Path(str(recipe.output_dir))
+    require_writable(folder)
+    if accelerator is None:
+        precision = launched_precision(recipe.training.mixed_precision)
+        training = dataclasses.replace(recipe.training, mixed_precision=precision)
+        recipe = dataclasses.replace(recipe, training=training)
+    training = recipe.training
+    if resume is not False:
+        check_same_recipe(folder, recipe)
+    if accelerator is not None:
+        check_accelerator(accelerator, training.mixed_precision, training.num_processes)
+    else:
+        accelerator = build_accelerator(
+            mixed_precision=training.mixed_precision,
+            num_processes=training.num_processes,
+            trackers=training.trackers,
+            project_dir=folder / "trackers",
+        )
+    with accelerator.main_process_first():  # the others find the first one's cache
+        text = prepare_text(recipe)
+    engine = _build_engine(recipe, text, accelerator, folder)
+    if progress:
+        engine.watchers += [ProgressBar(console)] if accelerator.is_main_process else []
+    accelerator.wait_for_everyone()
+    state = engine.fit(resume=resume)
+    result = TrainingResult(
+        output_dir=folder,
+        best_dir=folder / "best",
+        last_dir=folder / "last",
+        log_path=folder / "log.jsonl",
+        report_path=folder / "report.json",
+        report={},
+        progress=state,
+    )
+    if not accelerator.is_main_process:
+        return result
+    return dataclasses.replace(result, report=_report(recipe, text, accelerator, result))
+
+
+def check_same_recipe(folder: Path, recipe: Recipe) -> None:
+    """Raise where a run folder holds checkpoints of another recipe.
+
+    Raises:
+        ValueError: naming what differs.
+    """
+    kept = folder / "recipe.yaml"
+    if not kept.is_file() or not any((folder / "checkpoints").glob("step-*")):
+        return
+    changed = recipes.differences(recipes.load(kept), recipe)
+    if changed:
+        listed = "; ".join(f"{key}: {old!r} -> {new!r}" for key, (old, new) in changed.items())
+        raise ValueError(
+            f"{folder} holds a run of another recipe; changed: {listed}. Choose another "
+            f"output_dir, start again with --fresh (resume=False), which removes that run, or go "
+            f"on with its own recipe: {kept}."
+        )
+
+
+def resume_command(folder: Path, num_processes: int) -> str:
+    """The command that goes on with the run in a folder."""
+    kept = folder / "recipe.yaml"
+    if num_processes == 1:
+        return f"hf-seqvae train {kept}"
+    launcher = f"python -m torch.distributed.run --nproc_per_node {num_processes}"
+    return f"{launcher} {sys.argv[0]} {kept}"
+
+
+def _build_engine(recipe: Recipe, text: Text, accelerator: Accelerator, folder: Path) -> Engine:
+    training = recipe.training
+    model = recipes.build_model(recipe, text.tokenizer)
+    if training.compile:
+        model.compile()
+    model.to(accelerator.device)  # pyright: ignore[reportArgumentType]
+    loader = build_train_loader(recipe, text, accelerator)
+    settings, num_batches = build_settings(recipe), epoch_length(loader)
+    optimizer = recipes.build_optimizer(recipe, model)
+    num_steps = total_steps(settings, num_batches)
+    watchers: list[Watcher] = [
+        RecipeFile(recipe, folder / "recipe.yaml"),
+        Curves(folder / "log.jsonl", folder / "curves.png", floor=text.entropy),
+    ]
+    if training.trackers:
+        watchers.append(Trackers(accelerator, recipe.name, recipe.to_dict()))
+    return Engine(
+        model,
+        recipes.build_objective(recipe, num_batches),
+        loader,
+        optimizer,
+        folder,
+        settings,
+        accelerator=accelerator,
+        scheduler=recipes.build_scheduler(recipe, optimizer, num_steps),
+        decay=build_decay(recipe),
+        evaluator=build_evaluator(recipe, text, accelerator),
+        tokenizer=text.tokenizer,
+        fingerprint={"recipe": recipe.fingerprint()},
+        resume_command=resume_command(folder, accelerator.num_processes),
+        watchers=watchers,
+    )
+
+
+class RecipeFile:
+    """recipe.yaml in the run folder, written when training begins."""
+
+    def __init__(self, recipe: Recipe, path: Path) -> None:
+        self.recipe = recipe
+        self.path = path
+
+    def start(self, progress: Progress, num_steps: int | None) -> None:
+        """Write it, whole or not at all."""
+        draft = self.path.with_name(f".new-draft-{self.path.name}")
+        recipes.save(self.recipe, draft)
+        text = draft.read_text(encoding="utf-8").replace(str(draft), str(self.path), 1)
+        draft.unlink()
+        write_text(self.path, text)
+
+    def step(self) -> None:
+        """Nothing."""
+
+    def line(self, line: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+def _report(
+    recipe: Recipe, text: Text, accelerator: Accelerator, result: TrainingResult
+) -> dict[str, Report]:
+    """Evaluate best/ on each held-out split and write report.json."""
+    with quiet_transformers():
+        model = SeqVAEModel.from_pretrained(result.best_dir)
+    model.to(accelerator.device)  # pyright: ignore[reportArgumentType]
+    report = {
+        name: evaluate(
+            model,
+            rows,
+            collator=Collator.from_tokenizer(text.tokenizer),
+            num_samples=recipe.training.num_eval_samples,
+            seed=recipe.seed,
+            batch_size=recipe.training.eval_batch_size,
+            floor=text.floors.get(name),
+        )
+        for name, rows in text.held_out.items()
+    }
+    values = {
+        "name": recipe.name,
+        "best_step": result.progress.best_step,
+        "steps": result.progress.step,
+        "max_length": recipe.data.max_length,
+        **{name: figures.to_dict() for name, figures in report.items()},
+    }
+    write_text(result.report_path, json.dumps(values, indent=2, allow_nan=False) + "\n")
+    return report

@@ -1,0 +1,78 @@
+"""What each of two processes runs for test_engine_processes.py."""
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from engine_standins import MemoryLoader, make_engine, weights
+from safetensors.torch import save_file
+
+from hf_seqvae.engine import TrainingInterrupted
+from hf_seqvae.evaluation import evaluate_bound
+
+
+class Crash(BaseException):
+    """Stands for a kill."""
+
+
+def share(accelerator, **options):
+    place = {"rank": accelerator.process_index, "num_processes": accelerator.num_processes}
+    return MemoryLoader(num_rows=57, batch_size=8, **place, **options)
+
+
+def run(folder, accelerator, *, crash=None, stop=None, **options):
+    def on_batch(epoch, batch):
+        if (epoch, batch) == crash:
+            raise Crash
+        if (epoch, batch) == stop and accelerator.process_index == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    counts = {"epochs": 50, "max_steps": 50, "save_steps": 20, "logging_steps": 10}
+    loader = share(accelerator, on_batch=on_batch)
+    return make_engine(folder, loader=loader, accelerator=accelerator, **counts | options)
+
+
+def main(folder: Path) -> None:
+    torch.set_num_threads(1)
+    accelerator = Accelerator(cpu=True)
+    results = {"processes": accelerator.num_processes}
+    quiet = {"dropout": 0.0, "sample_posterior": False, "optimizer": "SGD", "learning_rate": 0.5}
+
+    def evaluate(model):
+        loader = share(accelerator, shuffle=False, with_index=True)
+        return evaluate_bound(model, loader, gather=accelerator.gather)
+
+    for name, parts in (("plain", 1), ("micro", 3)):
+        options = quiet | {"gradient_accumulation_steps": parts, "evaluator": evaluate}
+        engine = run(folder / name, accelerator, **options)
+        engine.fit()
+        if accelerator.is_main_process:
+            save_file(weights(engine), folder / f"{name}.safetensors")
+
+    # with noise: a crash and a signal to one process alone, then the same end
+    whole = run(folder / "whole", accelerator, evaluator=None)
+    whole.fit()
+    try:
+        run(folder / "crashed", accelerator, evaluator=None, crash=(3, 4)).fit()
+    except Crash:
+        results["crashed"] = True
+    try:
+        run(folder / "crashed", accelerator, evaluator=None, stop=(4, 3)).fit()
+    except TrainingInterrupted as error:
+        results["stopped"] = str(error)
+        results["exit_code"] = error.exit_code
+    resumed = run(folder / "crashed", accelerator, evaluator=None)
+    resumed.fit()
+    first, second = weights(whole), weights(resumed)
+    results["same"] = all(torch.equal(first[name], second[name]) for name in first)
+    if accelerator.is_main_process:
+        (folder / "results.json").write_text(json.dumps(results))
+    accelerator.end_training()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,61 @@
+"""Mixed precision, and what only a GPU can show."""
+
+import pytest
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from engine_standins import MemoryLoader, assert_same_weights, make_engine, weights
+from torch.testing import assert_close
+
+
+@pytest.fixture
+def accelerator(request):
+    """An Accelerator of another precision than the other tests': its state is one per process."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield lambda precision, cpu: Accelerator(cpu=cpu, mixed_precision=precision)
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def train(folder, accelerator, **options):
+    options = {"dropout": 0.0, "sample_posterior": False, "epochs": 2} | options
+    engine = make_engine(folder, accelerator=accelerator, evaluator=None, **options)
+    engine.fit()
+    return engine
+
+
+def test_bf16_on_the_cpu_trains_float32_weights_near_those_of_float32(tmp_path, accelerator):
+    whole = train(tmp_path / "whole", accelerator("no", True), optimizer="SGD")
+    AcceleratorState._reset_state(reset_partial_state=True)
+    half = train(tmp_path / "half", accelerator("bf16", True), optimizer="SGD")
+    first, second = weights(whole), weights(half)
+    assert {value.dtype for value in second.values()} == {torch.float32}
+    assert any(not torch.equal(first[name], second[name]) for name in first)
+    assert_close(first, second, rtol=0, atol=1e-3)
+
+
+def test_a_checkpoint_of_another_precision_is_refused(tmp_path, accelerator):
+    train(tmp_path, accelerator("no", True), max_steps=4)
+    AcceleratorState._reset_state(reset_partial_state=True)
+    with pytest.raises(ValueError, match="mixed_precision: 'no' -> 'bf16'"):
+        train(tmp_path, accelerator("bf16", True), max_steps=8)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_a_gpu_run_resumes_with_its_loss_scale_and_device_noise(tmp_path, accelerator, precision):
+    class Crash(BaseException):
+        pass
+
+    def crash(epoch, batch):
+        if (epoch, batch) == (1, 3):
+            raise Crash
+
+    device = accelerator(precision, False)
+    options = {"dropout": 0.3, "sample_posterior": True, "epochs": 2}
+    with pytest.raises(Crash):
+        train(tmp_path / "run", device, loader=MemoryLoader(on_batch=crash), **options)
+    resumed = train(tmp_path / "run", device, **options)
+    whole = train(tmp_path / "whole", device, **options)
+    assert_same_weights(weights(resumed), weights(whole))
+    if precision == "fp16":
+        assert device.scaler.get_scale() > 0
