@@ -72,11 +72,12 @@ class SeqVAETrainer(Trainer):
             data_collator = Collator.from_tokenizer(processing_class)
         elif data_collator is None:
             data_collator = Collator(getattr(model.config.encoder, "pad_token_id", None) or 0)
+        several: Any = eval_dataset
         super().__init__(
             model=model,
             args=args,
             train_dataset=train_dataset,
-            eval_dataset=eval_dataset,
+            eval_dataset=several,
             data_collator=data_collator,
             processing_class=processing_class,
             **kwargs,
@@ -115,9 +116,10 @@ class SeqVAETrainer(Trainer):
 
     def get_train_dataloader(self) -> BatchLoader:
         """Length buckets of the training data, already divided among processes."""
-        if self.train_dataset is None:
+        dataset: Any = self.train_dataset
+        if dataset is None:
             raise ValueError("training needs a train_dataset.")
-        return self._loader(self.train_dataset, self._train_batch_size, shuffle=True)
+        return self._loader(dataset, self._train_batch_size, shuffle=True)
 
     def get_batch_samples(
         self, epoch_iterator: Iterator, num_batches: int, device: torch.device
@@ -128,8 +130,9 @@ class SeqVAETrainer(Trainer):
             return batches, None
         token = self.objective.normalization == "token"
         real = [batch["labels"] != -100 for batch in batches]
-        count = sum((row if token else row.any(dim=1)).sum() for row in real)
-        return batches, self.accelerator.reduce(count.to(device), "sum")
+        count = torch.stack([(row if token else row.any(dim=1)).sum() for row in real]).sum()
+        total: Any = self.accelerator.reduce(count.to(device), "sum")
+        return batches, total
 
     # -- loss and logs
 
@@ -154,7 +157,7 @@ class SeqVAETrainer(Trainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Adds the terms since the last log, per sentence, over all processes."""
         if "loss" in logs and self._sums:
-            sums = {name: self.accelerator.reduce(v, "sum") for name, v in self._sums.items()}
+            sums: Any = self.accelerator.reduce(self._sums, "sum")
             logs |= summarize(sums, self._beta)
             self._sums = {}
         super().log(logs, start_time)
@@ -171,29 +174,31 @@ class SeqVAETrainer(Trainer):
     ) -> EvalLoopOutput:
         """The bound at posterior samples; the stock loop serves `compute_metrics`."""
         dataset = dataloader.dataset
-        if self.compute_metrics is None and description == "Evaluation":
-            output = EvalLoopOutput(None, None, {}, len(dataset))
-        else:
+        nothing: Any = None
+        output = EvalLoopOutput(nothing, nothing, {}, len(dataset))
+        if self.compute_metrics is not None or description != "Evaluation":
             output = super().evaluation_loop(
                 dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix
             )
         if description == "Evaluation":
             loader = self._loader(dataset, self.args.eval_batch_size, shuffle=False)
-            several = self.args.world_size > 1
+            gather: Any = self.accelerator.gather if self.args.world_size > 1 else None
             figures = evaluate_bound(
                 self.accelerator.unwrap_model(self.model),
                 indexed(loader),
                 num_samples=self.num_eval_samples,
                 seed=self.eval_seed,
-                gather=self.accelerator.gather if several else None,
+                gather=gather,
             )
             own = {name.removeprefix("eval/"): value for name, value in figures.items()}
             own["loss"] = -own["elbo"]  # nats a sentence, at beta 1
-            output.metrics.update({f"{metric_key_prefix}_{name}": v for name, v in own.items()})
+            own = {f"{metric_key_prefix}_{name}": value for name, value in own.items()}
+            output = output._replace(metrics=(output.metrics or {}) | own)
         return output
 
 
 def indexed(loader: BatchLoader) -> Iterator[dict[str, Tensor]]:
     """The batches of an unshuffled loader with `index` (B,), each row's place in the data set."""
-    for rows, batch in zip(loader.batch_sampler, loader, strict=True):
+    sampler: Any = loader.batch_sampler
+    for rows, batch in zip(sampler, loader, strict=True):
         yield {**batch, "index": torch.tensor(rows)}

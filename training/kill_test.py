@@ -20,6 +20,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable
@@ -88,10 +89,10 @@ def child(folder: Path, before: Callable[[], None]) -> int:
         before()
         train(make_recipe(folder), progress=False)
         code = 0
-    except BaseException as error:  # noqa: BLE001  (a fork must never return into the parent's code)
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
     finally:
-        os._exit(code)
+        if code:
+            traceback.print_exc()
+        os._exit(code)  # a fork never returns into its parent's code
 
 
 def killed_before_call(number: int) -> Callable[[], None]:

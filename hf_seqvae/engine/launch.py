@@ -31,7 +31,6 @@ def build_accelerator(
     Raises:
         ValueError: fewer or more processes came, or the precision does not fit the device.
     """
-    check_launch()
     has_device = torch.accelerator.is_available()
     accelerator = Accelerator(
         cpu=not has_device,

@@ -14,7 +14,12 @@ from hf_seqvae import recipe as recipes
 from hf_seqvae.data import Collator
 from hf_seqvae.engine.bar import ProgressBar
 from hf_seqvae.engine.files import require_writable, write_text
-from hf_seqvae.engine.launch import build_accelerator, check_accelerator, launched_precision
+from hf_seqvae.engine.launch import (
+    build_accelerator,
+    check_accelerator,
+    check_launch,
+    launched_precision,
+)
 from hf_seqvae.engine.loader import epoch_length
 from hf_seqvae.engine.loop import Engine, total_steps
 from hf_seqvae.engine.parts import (
@@ -83,6 +88,7 @@ def train(
         TrainingError: the loss became NaN or the disk is full; names the last good checkpoint.
         TrainingInterrupted: a signal came and a checkpoint was saved; says how to go on.
     """
+    check_launch()
     if not isinstance(recipe, Recipe):
         recipe = recipes.load(recipe)
     if output_dir is not None:

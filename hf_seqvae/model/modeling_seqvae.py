@@ -7,7 +7,7 @@ and loss scale are choices.
 
 import inspect
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -84,10 +84,8 @@ class SeqVAEModel(SeqVAEPreTrainedModel, LatentGenerationMixin):
         # a stock Trainer counts tokens: the per-sentence loss must not be divided by its count
         self.accepts_loss_kwargs = config.loss_normalization == "token"
         if config.tie_word_embeddings:
-            shapes = [
-                tuple(part.get_input_embeddings().weight.shape)
-                for part in (self.encoder, self.decoder)
-            ]
+            parts: tuple[Any, ...] = (self.encoder, self.decoder)
+            shapes = [tuple(part.get_input_embeddings().weight.shape) for part in parts]
             if shapes[0] != shapes[1]:
                 raise ValueError(
                     "tie_word_embeddings needs encoder and decoder embeddings of one shape, got "
@@ -218,7 +216,9 @@ class SeqVAEModel(SeqVAEPreTrainedModel, LatentGenerationMixin):
             decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
         if self.training and self.config.word_dropout > 0:
             decoder_input_ids = drop_words(
-                decoder_input_ids, share=self.config.word_dropout, unknown=self.config.unk_token_id
+                decoder_input_ids,
+                share=self.config.word_dropout,
+                unknown=cast(int, self.config.unk_token_id),
             )
         if labels is not None and decoder_attention_mask is None and past_key_values is None:
             decoder_attention_mask = mask_of_padding_in_front(labels)
@@ -274,7 +274,7 @@ class SeqVAEModel(SeqVAEPreTrainedModel, LatentGenerationMixin):
 
     def prepare_decoder_input_ids_from_labels(self, labels: Tensor) -> Tensor:
         """Labels (B, L) -> decoder inputs (B, L): shifted right behind the start token."""
-        pad, start = self.config.pad_token_id, self.config.decoder_start_token_id
+        pad, start = self.config.pad_token_id, cast(int, self.config.decoder_start_token_id)
         return shift_right(labels, start=start, filler=0 if pad is None else pad)
 
     def _logits(self, decoded: Decoded) -> Tensor:
