@@ -55,6 +55,7 @@ MODEL_FILES = [
     "modeling_lstm",
     "modeling_encoder",
     "decoding",
+    "generation",
     "modeling_seqvae",
 ]
 MODEL_PACKAGES = {"torch", "transformers", "huggingface_hub"}

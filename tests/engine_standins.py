@@ -110,7 +110,7 @@ def evaluator(model) -> dict[str, float]:
 def make_engine(folder, *, dropout=0.3, optimizer="Adam", learning_rate=1e-2, **options) -> Engine:
     """An engine with dropout and posterior noise; `options` are of Settings or of Engine."""
     names = Settings.__dataclass_fields__
-    counts = {"epochs": 3, "logging_steps": 3, "save_steps": 3, "seed": 1}
+    counts = {"epochs": 3, "logging_steps": 3, "save_steps": 2, "seed": 1}
     counts |= {name: options.pop(name) for name in list(options) if name in names}
     model = options.pop("model", None) or tiny_model(dropout=dropout)
     optimizer = getattr(torch.optim, optimizer)(model.parameters(), lr=learning_rate)

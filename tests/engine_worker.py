@@ -5,13 +5,26 @@ import os
 import signal
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import DistributedType
 from engine_standins import MemoryLoader, make_engine, weights
 from safetensors.torch import save_file
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 
 from hf_seqvae.engine import TrainingInterrupted
+from hf_seqvae.engine.weights import WEIGHTS_NAME as NAME
+from hf_seqvae.engine.weights import (
+    gather_optimizer,
+    local_parameters,
+    read_model,
+    read_state,
+    restore_optimizer,
+)
 from hf_seqvae.evaluation import evaluate_bound
 
 
@@ -34,6 +47,45 @@ def run(folder, accelerator, *, crash=None, stop=None, **options):
     counts = {"epochs": 50, "max_steps": 50, "save_steps": 20, "logging_steps": 10}
     loader = share(accelerator, on_batch=on_batch)
     return make_engine(folder, loader=loader, accelerator=accelerator, **counts | options)
+
+
+def sharded_state_survives(folder) -> bool:
+    """Weights and moments of a model in shards (FSDP2), through files and back, bit for bit."""
+    accelerator = SimpleNamespace(distributed_type=DistributedType.FSDP)
+    mesh = init_device_mesh("cpu", (2,))
+    draw = torch.Generator().manual_seed(torch.distributed.get_rank())
+    inputs = torch.randn(8, 4, generator=draw)
+
+    def make():
+        torch.manual_seed(0)
+        model = torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.Linear(6, 2))
+        fully_shard(model, mesh=mesh)
+        return model, torch.optim.Adam(model.parameters(), lr=0.1)
+
+    def train(model, optimizer):
+        for _ in range(3):
+            model(inputs).square().mean().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+
+    model, optimizer = make()
+    train(model, optimizer)
+    options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+    whole = get_model_state_dict(model, options=options)
+    state = gather_optimizer(accelerator, model, optimizer)
+    if torch.distributed.get_rank() == 0:
+        folder.mkdir()
+        save_file({name: value.contiguous() for name, value in whole.items()}, folder / NAME)
+        torch.save(state, folder / "training_state.pt")
+    torch.distributed.barrier()
+    train(model, optimizer)
+    other, other_optimizer = make()
+    read_model(accelerator, other, folder)
+    state = read_state(folder / "training_state.pt")
+    restore_optimizer(accelerator, other, other_optimizer, state)
+    train(other, other_optimizer)
+    pairs = zip(local_parameters(model), local_parameters(other), strict=True)
+    return all(torch.equal(first, second) for first, second in pairs)
 
 
 def main(folder: Path) -> None:
@@ -68,6 +120,7 @@ def main(folder: Path) -> None:
     resumed = run(folder / "crashed", accelerator, evaluator=None)
     resumed.fit()
     first, second = weights(whole), weights(resumed)
+    results["sharded"] = sharded_state_survives(folder / "sharded")
     results["same"] = all(torch.equal(first[name], second[name]) for name in first)
     if accelerator.is_main_process:
         (folder / "results.json").write_text(json.dumps(results))

@@ -7,6 +7,8 @@ from accelerate.state import AcceleratorState
 from engine_standins import MemoryLoader, assert_same_weights, make_engine, weights
 from torch.testing import assert_close
 
+from hf_seqvae.engine.launch import check_accelerator
+
 
 @pytest.fixture
 def accelerator(request):
@@ -38,6 +40,11 @@ def test_a_checkpoint_of_another_precision_is_refused(tmp_path, accelerator):
     AcceleratorState._reset_state(reset_partial_state=True)
     with pytest.raises(ValueError, match="mixed_precision: 'no' -> 'bf16'"):
         train(tmp_path, accelerator("bf16", True), max_steps=8)
+
+
+def test_fp16_on_the_cpu_is_refused_rather_than_left_out(accelerator):
+    with pytest.raises(ValueError, match="'fp16' needs a GPU"):
+        check_accelerator(accelerator("fp16", True), "fp16", None)
 
 
 @pytest.mark.gpu

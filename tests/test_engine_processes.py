@@ -82,3 +82,7 @@ def test_two_processes_go_on_to_the_same_weights_bit_for_bit(two_processes):
 def test_a_signal_to_one_process_stops_both_after_a_checkpoint(two_processes):
     results = json.loads((two_processes / "results.json").read_text())
     assert results["exit_code"] == 143 and "Go on with" in results["stopped"]
+
+
+def test_a_model_in_shards_is_saved_and_restored_bit_for_bit(two_processes):
+    assert json.loads((two_processes / "results.json").read_text())["sharded"]

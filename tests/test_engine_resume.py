@@ -16,6 +16,7 @@ from engine_standins import (
 from transformers import get_scheduler
 
 from hf_seqvae.engine import PlateauHalving
+from hf_seqvae.engine.checkpoint import Checkpoints
 from hf_seqvae.model.modeling_seqvae import SeqVAEModel
 
 
@@ -147,6 +148,28 @@ def test_the_newest_checkpoints_and_the_best_one_stay(tmp_path):
     ).fit()
     names = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
     assert names == ["step-00000004", "step-00000015", "step-00000016"]
+
+
+def test_a_kill_before_old_checkpoints_went_leaves_no_more_of_them(
+    tmp_path, uninterrupted, monkeypatch
+):
+    folder, _ = uninterrupted("adam")
+    prune = Checkpoints.prune
+
+    def crash_at_the_end(checkpoints, keep):
+        if checkpoints.latest().name == "step-00000012":
+            raise Crash
+        prune(checkpoints, keep)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "prune", crash_at_the_end)
+        assert run(tmp_path, "adam") is None
+    run(tmp_path, "adam")
+    left, expected = (
+        sorted(path.name for path in (place / "checkpoints").iterdir())
+        for place in (tmp_path, folder)
+    )
+    assert left == expected
 
 
 @pytest.fixture

@@ -5,14 +5,13 @@ import json
 import math
 
 import pytest
-import torch
-from accelerate import Accelerator
 from engine_standins import read_log
 from transformers import AutoModel, AutoTokenizer
 
 from hf_seqvae import everyday
 from hf_seqvae import recipe as recipes
 from hf_seqvae.engine import TrainingResult, launch, train
+from hf_seqvae.engine.step import TrainingStep
 from hf_seqvae.recipe import Recipe
 
 
@@ -126,14 +125,6 @@ def test_an_unwritable_folder_is_refused_before_any_text_is_read(tmp_path):
         train(dataclasses.replace(recipe, data=data), progress=False)
 
 
-def test_fp16_on_the_cpu_is_refused():
-    if torch.accelerator.is_available():
-        pytest.skip("this machine has an accelerator, on which fp16 is allowed")
-    accelerator = Accelerator(cpu=True)
-    with pytest.raises(ValueError, match="precision"):
-        launch.check_accelerator(accelerator, "fp16", None)
-
-
 def test_fewer_processes_than_asked_for_are_refused_with_the_command(tmp_path):
     recipe = tiny_recipe(tmp_path / "run", num_processes=2)
     with pytest.raises(ValueError, match="2 processes were asked for.*1 came.*nproc_per_node 2"):
@@ -158,3 +149,40 @@ def test_the_launchers_precision_counts_where_the_recipe_asks_for_none(monkeypat
     assert launch.launched_precision("bf16") == "bf16"
     with pytest.raises(ValueError, match="Make them equal"):
         launch.launched_precision("fp16")
+
+
+def test_a_stream_of_text_resumes_within_its_epoch_bit_for_bit(tmp_path, monkeypatch):
+    (tmp_path / "text.txt").write_text("\n".join(everyday.generate(60, seed=1)[0]))
+    (tmp_path / "held_out.txt").write_text("\n".join(everyday.generate(12, seed=2)[0]))
+
+    def recipe(folder):
+        values = tiny_recipe(folder, epochs=2, save_steps=2).to_dict()
+        values["data"] = {
+            "train_file": str(tmp_path / "text.txt"),
+            "validation_file": str(tmp_path / "held_out.txt"),
+            "streaming": True,
+            "batch_size": 12,
+        }
+        return Recipe.from_dict(values)
+
+    class Crash(BaseException):
+        pass
+
+    update = TrainingStep.__call__
+
+    def crash(self, batch, step, num_items, sums):
+        if step == 8:
+            raise Crash
+        update(self, batch, step, num_items, sums)
+
+    whole = train(recipe(tmp_path / "whole"), progress=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingStep, "__call__", crash)
+        with pytest.raises(Crash):
+            train(recipe(tmp_path / "crashed"), progress=False)
+    resumed = train(recipe(tmp_path / "crashed"), progress=False)
+    # 5 batches an epoch, which a stream cannot tell beforehand
+    assert whole.progress.step == resumed.progress.step == 10
+    files = [result.last_dir / "model.safetensors" for result in (whole, resumed)]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert read_log(tmp_path / "whole") == read_log(tmp_path / "crashed")

@@ -222,6 +222,11 @@ def test_traverse_sets_exactly_that_coordinate(space, calls):
     assert torch.equal(calls[0]["latents"], expected)
 
 
+def test_traverse_takes_values_as_a_tensor_too(space):
+    values = torch.linspace(-2.0, 2.0, 5)
+    assert space.traverse(A, 2, values) == space.traverse(A, 2, values.tolist())
+
+
 def test_an_attribute_direction_is_the_difference_of_means(space):
     direction = space.attribute_direction([A, B], [C])
     z = space.encode([A, B, C])
@@ -295,6 +300,7 @@ def test_seeds_leave_the_callers_generator_alone(space, draw):
         (lambda s: s.decode(torch.zeros(0, 4)), "no latent to decode"),
         (lambda s: s.decode(torch.zeros(2, 5)), r"latents must be \(B, 4\), got \(2, 5\)"),
         (lambda s: s.decode(torch.zeros(2, 4).long()), "floating point"),
+        (lambda s: s.decode([[0.0] * 4]), r"latents must be a tensor \(N, Z\), got list"),
         (lambda s: s.decode(torch.tensor([[0.0, math.nan, 0.0, 0.0]])), "latents must be finite"),
         (lambda s: s.sample(0), "n must be at least 1, got 0"),
         (lambda s: s.sample(1, temperature=-1.0), "temperature must be finite and not negative"),

@@ -12,7 +12,7 @@ from tokenizers.pre_tokenizers import WhitespaceSplit
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
-from hf_seqvae import SeqVAEConfig, SeqVAEModel, everyday
+from hf_seqvae import SeqVAEConfig, SeqVAEModel, everyday, recipe
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -88,6 +88,13 @@ def test_the_sentences_of_the_python_blocks_belong_to_the_embedded_corpus():
     assert sentences
     for sentence in sentences:
         assert everyday.log_prob(sentence) < 0.0
+
+
+def test_the_settings_of_the_train_commands_make_a_recipe():
+    commands = [block for block in blocks("bash") if block.startswith("hf-seqvae train --set")]
+    assert commands
+    for command in commands:
+        recipe.load("quickstart", re.findall(r"--set (\S+)", command))
 
 
 def test_continuous_integration_finds_both_commands_by_their_markers():

@@ -24,9 +24,11 @@ from hf_seqvae.engine.files import copy_folder, remove_folder, sweep
 from hf_seqvae.engine.log import LogSums
 from hf_seqvae.engine.progress import Progress
 from hf_seqvae.engine.random_state import get_random_state, set_random_state
+from hf_seqvae.engine.votes import sum_over_processes
 from hf_seqvae.engine.weights import (
     gather_optimizer,
     gather_weights,
+    local_parameters,
     read_model,
     restore_optimizer,
     write_model,
@@ -199,9 +201,10 @@ class Keeper:
 
     def _require_finite(self, progress: Progress) -> None:
         """A checkpoint that holds a NaN would be the newest one for good."""
-        parameters: Any = list(self.trained.model.parameters())
+        parameters: Any = local_parameters(self.trained.model)
         norms = torch.stack([norm.float() for norm in torch._foreach_norm(parameters)])
-        if not torch.isfinite(norms).all():
+        bad = (~torch.isfinite(norms)).any().float()
+        if sum_over_processes(self.accelerator, bad).item():
             raise LossNotFiniteError(
                 f"A weight is NaN or infinite after step {progress.step}. Start again with a lower "
                 f"training.learning_rate or max_grad_norm.",

@@ -149,6 +149,7 @@ class Engine:
             self.progress = keeper.check(checkpoint)
             random_state = keeper.restore(checkpoint, self.sums)
             keeper.checkpoints.remove_after(self.progress.step)
+            keeper.checkpoints.prune(self.settings.keep_checkpoints)  # a kill may have come before
             if self.progress.batch:
                 self.loader.load_state_dict(self.progress.loader)
             if self.sums.sums:

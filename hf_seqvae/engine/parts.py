@@ -23,6 +23,7 @@ from hf_seqvae.data import (
     load_splits,
     row_lengths,
     tokenize,
+    tokenizer_from_words,
 )
 from hf_seqvae.engine.decay import PlateauHalving
 from hf_seqvae.engine.settings import Settings
@@ -73,8 +74,35 @@ def prepare_text(recipe: Recipe) -> Text:
         seed=data.seed,
     )
     train: Any = splits["train"]
-    options = recipe.tokenizer
-    tokenizer = build_tokenizer(
+    tokenizer = _build_tokenizer(recipe, train)
+    held_out, floors = {}, {}
+    for name in ("validation", "test"):
+        if name in splits:
+            texts: Any = splits[name]
+            held_out[name] = tokenize(texts, tokenizer, max_length=data.max_length, truncate=True)
+            if data.dataset == EVERYDAY and data.max_length is None and _is_whole(tokenizer):
+                floors[name] = np.array([-everyday.log_prob(text) for text in texts["text"]])
+    if not data.streaming:
+        train = tokenize(train, tokenizer, max_length=data.max_length, truncate=True)
+    entropy = everyday.entropy() if floors else None
+    return Text(tokenizer, train, held_out, floors, entropy)
+
+
+def _is_whole(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether the tokenizer knows every word of the grammar: else a bound has no floor."""
+    unknown = tokenizer.unk_token_id
+    ids = tokenizer(" ".join(everyday.vocabulary()), add_special_tokens=False)["input_ids"]
+    return unknown is None or unknown not in ids
+
+
+def _build_tokenizer(recipe: Recipe, train: Any) -> PreTrainedTokenizerBase:
+    """The recipe's tokenizer, trained on the rows of the train split where it is one of ours."""
+    data, options = recipe.data, recipe.tokenizer
+    whole = options.vocab_size is None and options.min_frequency == 1
+    if data.dataset == EVERYDAY and options.kind == "word" and whole:
+        # the grammar's own words: a draw may lack one, which would be unknown in another split
+        return tokenizer_from_words(everyday.vocabulary(), max_length=data.max_length)
+    return build_tokenizer(
         (row["text"] for row in train),
         kind=options.kind,
         name=options.name,
@@ -82,18 +110,8 @@ def prepare_text(recipe: Recipe) -> Text:
         min_frequency=options.min_frequency,
         split_punctuation=options.split == "punctuation",
         lowercase=data.lowercase and options.kind != "pretrained",
+        max_length=None if options.kind == "pretrained" else data.max_length,
     )
-    held_out, floors = {}, {}
-    for name in ("validation", "test"):
-        if name in splits:
-            texts: Any = splits[name]
-            held_out[name] = tokenize(texts, tokenizer, max_length=data.max_length, truncate=True)
-            if data.dataset == EVERYDAY and data.max_length is None:
-                floors[name] = np.array([-everyday.log_prob(text) for text in texts["text"]])
-    if not data.streaming:
-        train = tokenize(train, tokenizer, max_length=data.max_length, truncate=True)
-    entropy = everyday.entropy() if floors else None
-    return Text(tokenizer, train, held_out, floors, entropy)
 
 
 def build_train_loader(recipe: Recipe, text: Text, accelerator: Accelerator) -> BatchLoader:

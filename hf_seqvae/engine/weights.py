@@ -19,6 +19,7 @@ from torch.distributed.checkpoint.state_dict import (
     set_model_state_dict,
     set_optimizer_state_dict,
 )
+from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel
 from transformers.utils import logging
 
@@ -79,6 +80,14 @@ def read_model(accelerator: Accelerator, model: nn.Module, folder: Path) -> None
             f"Use the recipe it was trained with, or another output_dir."
         ) from error
     flatten_recurrent(model)
+
+
+def local_parameters(model: nn.Module) -> list[Tensor]:
+    """The parameters, or the parts of them that this process holds."""
+    return [
+        value.to_local() if isinstance(value, DTensor) else value.detach()
+        for value in model.parameters()
+    ]
 
 
 def flatten_recurrent(model: nn.Module) -> None:

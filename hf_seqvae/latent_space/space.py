@@ -106,6 +106,11 @@ class LatentSpace:
             **generate_kwargs: do_sample, num_beams, max_new_tokens, ...; num_return_sequences=R
                 gives R sentences a latent, N * R in all.
         """
+        if not isinstance(latents, Tensor):
+            raise ValueError(
+                f"latents must be a tensor (N, Z), got {type(latents).__name__}: encode() gives "
+                "one for sentences."
+            )
         if latents.dim() == 1:
             latents = latents[None]
         if not len(latents):
@@ -187,7 +192,7 @@ class LatentSpace:
         return self.decode(z_b - z_a + z_c, **generate_kwargs)[0]
 
     def traverse(
-        self, text: str, dim: int, values: Sequence[float], **generate_kwargs: Any
+        self, text: str, dim: int, values: Sequence[float] | Tensor, **generate_kwargs: Any
     ) -> list[str]:
         """The sentence with coordinate `dim` of its latent set to each of `values` in turn.
 
@@ -201,7 +206,7 @@ class LatentSpace:
             raise ValueError(f"dim must be in 0..{self.latent_size - 1}, got {dim}.")
         _check_at_least_one("the number of values", len(values))
         latents = self.encode([text]).repeat(len(values), 1)
-        latents[:, dim] = torch.tensor(values, dtype=latents.dtype, device=latents.device)
+        latents[:, dim] = torch.as_tensor(values, dtype=latents.dtype, device=latents.device)
         return self.decode(latents, **generate_kwargs)
 
     def attribute_direction(self, positives: Sequence[str], negatives: Sequence[str]) -> Tensor:

@@ -9,6 +9,7 @@ busy machine disturbs the first more than the second.
 
 import argparse
 import json
+import math
 import os
 import platform
 import statistics
@@ -18,7 +19,7 @@ import time
 from pathlib import Path
 
 import torch
-from datasets import Dataset, disable_progress_bars, load_dataset
+from datasets import Dataset, disable_progress_bars
 from torch import nn
 from transformers import TrainerCallback, TrainingArguments
 
@@ -27,6 +28,7 @@ from hf_seqvae.data import (
     BucketBatchSampler,
     Collator,
     build_loader,
+    load_splits,
     row_lengths,
     tokenize,
     tokenizer_from_words,
@@ -77,15 +79,15 @@ class TrainerClock(TrainerCallback, Clock):
 
 
 class Bench:
-    """The quickstart model on everyday sentences."""
+    """The quickstart model on one epoch of everyday sentences."""
 
-    def __init__(self, num_rows: int, steps: int, folder: Path):
+    def __init__(self, steps: int, folder: Path):
         self.steps, self.folder = steps, folder
         self.recipe = recipe.load("quickstart")
-        self.tokenizer = tokenizer_from_words(everyday.vocabulary())
-        sentences, _ = everyday.generate(num_rows, 0)
-        self.rows = tokenize(Dataset.from_dict({"text": sentences}), self.tokenizer)
         self.batch_size = self.recipe.data.batch_size
+        self.tokenizer = tokenizer_from_words(everyday.vocabulary())
+        self.sentences, _ = everyday.generate(steps * self.batch_size, 0)
+        self.rows = tokenize(Dataset.from_dict({"text": self.sentences}), self.tokenizer)
 
     def model(self) -> SeqVAEModel:
         torch.manual_seed(0)
@@ -97,26 +99,21 @@ class Bench:
 
     def bare(self) -> tuple[float, float]:
         """A plain torch loop over the same modules: forward, backward, clip, Adam."""
-        model, clock, epoch, loader = self.model().train(), Clock(), 0, self.loader()
+        model, clock = self.model().train(), Clock()
         optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-        while clock.steps < self.steps:
-            loader.set_epoch(epoch)
-            for batch in loader:
-                output = model(**batch)
-                output.loss.backward()
-                nn.utils.clip_grad_norm_(model.parameters(), 5.0)
-                optimizer.step()
-                optimizer.zero_grad()
-                clock.tick()
-                if clock.steps == self.steps:
-                    break
-            epoch += 1
+        for batch in self.loader():
+            output = model(**batch)
+            output.loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+            optimizer.step()
+            optimizer.zero_grad()
+            clock.tick()
         return clock.seconds()
 
     def engine(self) -> tuple[float, float]:
-        """The engine's loop with its log lines; checkpoints come at epochs, outside the clock."""
+        """The engine's loop with its log lines; its checkpoint comes after the last step."""
         model, clock = self.model(), EngineClock()
-        settings = Settings(epochs=10**6, max_steps=self.steps, max_grad_norm=5.0, logging_steps=50)
+        settings = Settings(epochs=1, max_grad_norm=5.0, logging_steps=50)
         engine = Engine(
             model,
             Objective(),
@@ -134,6 +131,7 @@ class Bench:
         clock = TrainerClock()
         settings = TrainingArguments(
             str(self.folder / "trainer"),
+            seed=0,  # the order of the batches too
             per_device_train_batch_size=self.batch_size,
             max_steps=self.steps,
             max_grad_norm=5.0,
@@ -155,17 +153,34 @@ class Bench:
         trainer.train()
         return clock.seconds()
 
-    @torch.inference_mode()
-    def generate(self, model: SeqVAEModel, latents: torch.Tensor, tokens: int):
-        """model.generate, greedy, exactly `tokens` tokens."""
+
+class Greedy:
+    """512 latents decoded greedily by an untrained model, exactly as many tokens as asked for."""
+
+    def __init__(self, bench: Bench):
+        self.model = bench.model().eval()
+        generator = torch.Generator().manual_seed(0)
+        self.latents = torch.randn(512, self.model.config.latent_size, generator=generator)
+        if not torch.equal(self.generate(20), self.bare(20)):
+            raise RuntimeError("the bare loop and model.generate decode to different tokens.")
+
+    def timed(self, decode, tokens: int) -> tuple[float, float]:
+        """CPU and wall seconds of one of the two below."""
         started = time.process_time(), time.perf_counter()
-        model.generate(latents=latents, max_new_tokens=tokens, min_new_tokens=tokens)
+        decode(tokens)
         return time.process_time() - started[0], time.perf_counter() - started[1]
 
     @torch.inference_mode()
-    def bare_generate(self, model: SeqVAEModel, latents: torch.Tensor, tokens: int):
-        """The same modules in a plain greedy loop: embed, LSTM, project, argmax."""
-        started = time.process_time(), time.perf_counter()
+    def generate(self, tokens: int) -> torch.Tensor:
+        """model.generate, which is kept from ending early."""
+        return self.model.generate(
+            latents=self.latents, max_new_tokens=tokens, min_new_tokens=tokens
+        )
+
+    @torch.inference_mode()
+    def bare(self, tokens: int) -> torch.Tensor:
+        """The same modules in a plain loop: embed, LSTM, project, leave out EOS, argmax."""
+        model, latents = self.model, self.latents
         decoder, (lstm,) = model.decoder, [layer.lstm for layer in model.decoder.model.layers]
         given = model.injection(latents, at_start=True)
         state = (given.initial_hidden, given.initial_cell)
@@ -174,10 +189,11 @@ class Bench:
         for _ in range(tokens):
             inputs = torch.cat([decoder.model.embed_tokens(token), latents[:, None]], dim=-1)
             hidden, state = lstm(inputs, state)
-            token = decoder.lm_head(hidden).argmax(-1)
+            logits = decoder.lm_head(hidden)
+            logits[..., model.config.eos_token_id] = -math.inf
+            token = logits.argmax(-1)
             sequence.append(token)
-        torch.cat(sequence, dim=1)
-        return time.process_time() - started[0], time.perf_counter() - started[1]
+        return torch.cat(sequence, dim=1)
 
 
 def medians(contestants: dict, repeats: int) -> dict[str, dict[str, float]]:
@@ -239,18 +255,28 @@ def step_peak_mib(bench: Bench, num_rows: int) -> float:
     return (status_kib("VmHWM") - before) / 1024
 
 
-def corpus_memory(path: str, num_rows: int, tokenizer) -> dict[str, float]:
-    """Anonymous resident memory that one epoch over a tokenised corpus adds, MiB."""
-    rows = load_dataset("parquet", data_files=path, split="train")
-    before = status_kib("RssAnon")
+def corpus(path: Path, tokenizer) -> Dataset:
+    """A text file as the engine reads it: tokenised once, then memory-mapped from the cache."""
+    splits = load_splits(train_file=str(path), cache_dir=str(path.parent))
+    return tokenize(splits["train"], tokenizer)
+
+
+def corpus_memory(path: Path, tokenizer) -> dict[str, float]:
+    """Anonymous resident memory that opening a tokenised corpus and one epoch add at most, MiB."""
+    before = most = status_kib("RssAnon")
+    rows = corpus(path, tokenizer)
     sampler = BucketBatchSampler(row_lengths(rows), batch_size=64)
-    loader = build_loader(rows, Collator.from_tokenizer(tokenizer), sampler)
-    tokens = sum(int(batch["attention_mask"].sum()) for batch in loader)
+    tokens = 0
+    for batch in build_loader(rows, Collator.from_tokenizer(tokenizer), sampler):
+        tokens += int(batch["attention_mask"].sum())
+        most = max(most, status_kib("RssAnon"))
     return {
-        "rows": num_rows,
+        "rows": len(rows),
         "tokens": tokens,
-        "file_mib": Path(path).stat().st_size / 2**20,
-        "added_rss_anon_mib": (status_kib("RssAnon") - before) / 1024,
+        "file_mib": round(
+            sum(Path(file["filename"]).stat().st_size for file in rows.cache_files) / 2**20, 1
+        ),
+        "added_rss_anon_mib": round((most - before) / 1024, 1),
     }
 
 
@@ -266,7 +292,7 @@ def main() -> None:
     disable_progress_bars()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        bench = Bench(6400, options.steps, folder)
+        bench = Bench(options.steps, folder)
         results: dict = {
             "threads": options.threads,
             "repeats": options.repeats,
@@ -280,13 +306,11 @@ def main() -> None:
             num_rows * 20: round(in_child(step_peak_mib, bench, num_rows), 1)
             for num_rows in (64, 128, 256, 512)
         }
-        results["corpus"] = []
-        for copies in (1, 20):
-            path = str(folder / f"corpus_{copies}.parquet")
-            bench.rows.select(list(range(len(bench.rows))) * copies).to_parquet(path)
-            load_dataset("parquet", data_files=path, split="train")  # the Arrow file, once
-            count = len(bench.rows) * copies
-            results["corpus"].append(in_child(corpus_memory, path, count, bench.tokenizer))
+        paths = [folder / f"corpus_{copies}.txt" for copies in (1, 20)]
+        for path, copies in zip(paths, (1, 20), strict=True):
+            path.write_text("\n".join(bench.sentences * copies))
+            in_child(lambda path=path: len(corpus(path, bench.tokenizer)))  # fills the cache
+        results["corpus"] = [in_child(corpus_memory, path, bench.tokenizer) for path in paths]
         steps = medians(
             {"bare": bench.bare, "engine": bench.engine, "trainer": bench.trainer}, options.repeats
         )
@@ -295,13 +319,12 @@ def main() -> None:
             for loop in ("engine", "trainer"):
                 ratio = steps["bare"][kind] / steps[loop][kind]
                 results["training"][f"{loop}_speed_of_bare_{kind}"] = round(ratio, 3)
-        model = bench.model().eval()
-        latents = torch.randn(512, model.config.latent_size)
+        greedy = Greedy(bench)
         seconds = medians(
             {
-                "bare_20": lambda: bench.bare_generate(model, latents, 20),
-                "generate_20": lambda: bench.generate(model, latents, 20),
-                "generate_80": lambda: bench.generate(model, latents, 80),
+                "bare_20": lambda: greedy.timed(greedy.bare, 20),
+                "generate_20": lambda: greedy.timed(greedy.generate, 20),
+                "generate_80": lambda: greedy.timed(greedy.generate, 80),
             },
             options.repeats,
         )
