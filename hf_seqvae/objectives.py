@@ -189,7 +189,7 @@ class Objective:
             loss: float32 scalar with a graph, also where every row is empty.
             logs: `reconstruction_nll`, `kl` (the plain one), `num_sentences`, `num_tokens`: float
                 tensors, SUMS over sentences; `beta`: a float. `summarize` turns sums into the
-                    figures that are shown.
+                figures that are shown.
         """
         num_tokens = output.num_tokens
         real = num_tokens > 0  # (B,)
@@ -206,7 +206,6 @@ class Objective:
                 f"num_items must be positive, got {num_items!r}: a step needs at least one real "
                 "sentence."
             )
-
         else:
             items = num_items
 

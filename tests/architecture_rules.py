@@ -7,16 +7,12 @@ small trees with one thing wrong in each.
 import ast
 import re
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from transformers.dynamic_module_utils import get_relative_import_files
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 PACKAGE = "hf_seqvae"
 MAX_LINES = 350

@@ -48,6 +48,16 @@ class SeqVAELSTMConfig(PreTrainedConfig):
     unk_token_id: int | None = 3
     tie_word_embeddings: bool = False
 
+    @classmethod
+    def from_dict(cls, config_dict: dict, **kwargs):
+        """As transformers', but for the config of another model, which is an error."""
+        kind = config_dict.get("model_type", cls.model_type)
+        if kind != cls.model_type:
+            raise ValueError(
+                f"this is a {kind!r} config and no {cls.model_type!r} one: use AutoConfig."
+            )
+        return super().from_dict(config_dict, **kwargs)
+
     @property
     def layer_types(self) -> list[str]:
         """The kind of cache layer each layer keeps."""

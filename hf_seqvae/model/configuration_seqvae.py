@@ -238,6 +238,10 @@ class SeqVAEConfig(PreTrainedConfig):
                 "as `past_key_values`, and this model keeps its state under another name. Use an "
                 "attention decoder or 'seqvae_lstm'."
             )
+        if kind == SeqVAELSTMEncoderConfig.model_type:
+            raise ValueError(
+                f"decoder {kind!r} is the encoder's type. Use {SeqVAELSTMConfig.model_type!r}."
+            )
         if kind in BIDIRECTIONAL_MODELS and not self.decoder.is_decoder:
             raise ValueError(
                 f"decoder {kind!r} reads both ways, so it would see the tokens it predicts. Give "

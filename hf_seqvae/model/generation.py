@@ -15,12 +15,17 @@ class LatentGenerationMixin(GenerationMixin):
 
     def generate(self, inputs: Tensor | None = None, **kwargs):
         """As transformers' generate(), from texts (`input_ids`) or from `latents` (B, Z)."""
-        texts = (inputs, kwargs.get("input_ids"), kwargs.get("inputs_embeds"))
-        if kwargs.get("latents") is not None:
-            if any(text is not None for text in texts):
-                raise ValueError(
-                    "give either texts (input_ids) or latents to generate(), not both."
-                )
+        names = ("input_ids", "inputs_embeds", "encoder_outputs", "latents")
+        given = [name for name in names if kwargs.get(name) is not None]
+        given += [] if inputs is None else ["inputs"]
+        if len(given) != 1:
+            raise ValueError(
+                "give either texts (input_ids) or latents to generate(), not both and not "
+                f"neither: got {given or 'nothing'}."
+            )
+        if inputs is not None and inputs.is_floating_point():
+            raise ValueError("inputs are token ids; name latents: generate(latents=...).")
+        if given == ["latents"]:
             kwargs["latents"] = self.encoder.checked_latents(kwargs["latents"])
         return super().generate(inputs, **kwargs)  # pyright: ignore[reportAttributeAccessIssue]
 

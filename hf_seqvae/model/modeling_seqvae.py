@@ -193,6 +193,8 @@ class SeqVAEModel(SeqVAEPreTrainedModel, LatentGenerationMixin):
         if use_cache is None and labels is not None:
             use_cache = past_key_values is not None  # scoring needs no cache
         encoded: Any = encoder_outputs
+        if isinstance(encoded, tuple):  # as `encoder(..., return_dict=False)` of other models gives
+            encoded = SeqVAEEncoderOutput(*encoded)
         if encoded is None:
             encoded = self.encoder(
                 input_ids,
@@ -238,15 +240,27 @@ class SeqVAEModel(SeqVAEPreTrainedModel, LatentGenerationMixin):
             return_logits = not (
                 self.training and self.config.has_lstm_decoder and labels is not None
             )
-        nll = logits = num_tokens = None
+        nll = logits = num_tokens = kl = loss = None
         if labels is not None:
             num_tokens = (labels != -100).sum(dim=1)
             nll, logits = self._score(decoded, labels, return_logits)
+            if encoded.posterior_mean is not None:
+                kl = DiagonalGaussian(encoded.posterior_mean, encoded.posterior_logvar).kl()
+                loss = negative_elbo(
+                    nll,
+                    kl,
+                    num_tokens,
+                    kl_weight=self.config.kl_weight if kl_weight is None else kl_weight,
+                    normalization=self.config.loss_normalization,
+                    num_items=num_items_in_batch,
+                )
         elif return_logits:
             logits = self._logits(decoded)
-        output = SeqVAEOutput(
+        return SeqVAEOutput(
+            loss=loss,
             logits=logits,
             reconstruction_nll=nll,
+            kl=kl,
             num_tokens=num_tokens,
             posterior_mean=encoded.posterior_mean,
             posterior_logvar=encoded.posterior_logvar,
@@ -260,17 +274,6 @@ class SeqVAEModel(SeqVAEPreTrainedModel, LatentGenerationMixin):
             decoder_attentions=decoded.attentions,
             cross_attentions=() if kwargs.get("output_attentions") else None,
         )
-        if nll is not None and num_tokens is not None and encoded.posterior_mean is not None:
-            output.kl = DiagonalGaussian(encoded.posterior_mean, encoded.posterior_logvar).kl()
-            output.loss = negative_elbo(
-                nll,
-                output.kl,
-                num_tokens,
-                kl_weight=self.config.kl_weight if kl_weight is None else kl_weight,
-                normalization=self.config.loss_normalization,
-                num_items=num_items_in_batch,
-            )
-        return output
 
     def prepare_decoder_input_ids_from_labels(self, labels: Tensor) -> Tensor:
         """Labels (B, L) -> decoder inputs (B, L): shifted right behind the start token."""

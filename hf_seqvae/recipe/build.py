@@ -122,7 +122,7 @@ def build_scheduler(
     """The learning rate over `num_training_steps` optimizer updates.
 
     None where the rate is constant, or halved on a plateau: the training loop sees validations,
-        this does not.
+    this does not.
     """
     training = recipe.training
     if training.scheduler in (None, PLATEAU_HALVING):

@@ -268,3 +268,13 @@ def test_generic_code_reads_the_decoders_sizes():
     native = config()
     assert (native.hidden_size, native.num_hidden_layers, native.num_attention_heads) == (8, 2, 1)
     assert native.unk_token_id == UNK
+
+
+def test_the_encoders_type_is_no_decoder():
+    with pytest.raises(StrictDataclassError, match="is the encoder's type. Use 'seqvae_lstm'"):
+        SeqVAEConfig(decoder={"model_type": "seqvae_lstm_encoder"})
+
+
+def test_an_lstm_config_is_not_read_from_another_model():
+    with pytest.raises(ValueError, match="this is a 'gpt2' config and no 'seqvae_lstm' one"):
+        SeqVAELSTMConfig.from_dict({"model_type": "gpt2"})

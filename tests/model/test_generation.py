@@ -353,3 +353,11 @@ def test_more_tokens_than_a_decoder_has_positions_are_refused():
     assert made(latents=latents(1), decoder_input_ids=words[:, :62]).logits.shape[1] == 62
     with pytest.raises(ValueError, match="the encoder's input has 33 tokens, but 'bert' has 32"):
         made.encoder(torch.full((1, 33), 4))
+
+
+def test_generate_needs_texts_or_latents_by_their_names():
+    made = model()
+    with pytest.raises(ValueError, match="not neither: got nothing"):
+        made.generate(max_new_tokens=3)
+    with pytest.raises(ValueError, match="name latents: generate"):
+        made.generate(latents(2), max_new_tokens=3)

@@ -152,6 +152,8 @@ def test_what_the_encoder_returned_may_be_given_in_place_of_texts():
     encoded = made.encoder(texts["input_ids"], texts["attention_mask"])
     given = made(encoder_outputs=encoded, labels=texts["labels"])
     assert torch.equal(given.loss, made(**texts).loss)
+    as_tuple = made(encoder_outputs=encoded.to_tuple(), labels=texts["labels"])
+    assert torch.equal(as_tuple.loss, given.loss)
     encoded.latents = None
     with pytest.raises(ValueError, match=r"encoder_outputs must hold latents \(B, Z\)"):
         made(encoder_outputs=encoded, labels=texts["labels"])
@@ -225,3 +227,9 @@ def test_the_negative_elbo_by_hand():
         normalization="token",
     )
     assert loss.item() == (6 + 2 * 3) / 3
+
+
+def test_the_loss_comes_first_in_the_output():
+    output = model()(**batch(3))
+    assert output[0] is output.loss
+    assert list(output.keys())[:2] == ["loss", "logits"]
