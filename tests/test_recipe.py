@@ -65,7 +65,7 @@ def test_every_recipe_loads_and_builds_config_and_objective(name, tokenizer):
     objective = recipe.build_objective(made, steps_per_epoch=100)
     assert objective.normalization == config.loss_normalization
     last = made.training.epochs * 100
-    assert objective.beta(0) == 0.1 and objective.beta(last) == 1.0
+    assert objective.beta(0) == made.objective.beta.start < objective.beta(last) == 1.0
 
 
 @pytest.mark.parametrize("name", EVERY_RECIPE, ids=lambda name: Path(name).stem)
@@ -336,7 +336,8 @@ def test_the_fingerprint_moves_with_the_weights_and_not_with_the_book_keeping():
 
 
 def test_differences_show_both_values_and_keys_that_one_side_lacks():
-    old, new = small(), small("model.num_prefix_tokens=2", "training.epochs=3")
+    old = small("training.epochs=12")
+    new = small("model.num_prefix_tokens=2", "training.epochs=3")
     assert recipe.differences(old, new) == {
         "model.num_prefix_tokens": (None, 2),
         "training.epochs": (12, 3),
@@ -365,7 +366,10 @@ def test_describe_lists_every_option_with_a_meaning_and_its_true_default():
 
 
 def test_beta_in_epochs_becomes_optimizer_updates():
-    made = small("objective.beta={schedule: linear, start: 0.1, num_epochs: 2, delay_epochs: 1}")
+    made = small(
+        "objective.beta={schedule: linear, start: 0.1, num_epochs: 2, delay_epochs: 1}",
+        "objective.free_bits=0.1",
+    )
     objective = recipe.build_objective(made, steps_per_epoch=50)
     assert objective.beta == LinearSchedule(0.1, 1.0, num_steps=100, delay=50)
     assert (objective.kl_term, objective.free_bits) == ("free_bits_per_dimension_hinge", 0.1)
@@ -377,9 +381,10 @@ def test_beta_in_epochs_becomes_optimizer_updates():
 
 def test_beta_that_outlasts_training_is_said(caplog):
     with caplog.at_level("WARNING", logger="hf_seqvae.recipe.build"):
-        recipe.build_objective(small("training.epochs=5"), 10)
+        five = "objective.beta.num_epochs=5"
+        recipe.build_objective(small("training.epochs=5", five), 10)
         assert not caplog.records
-        recipe.build_objective(small("training.epochs=4"), 10)
+        recipe.build_objective(small("training.epochs=4", five), 10)
     assert "beta moves for 5 epochs" in caplog.text
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from torch import nn
+from torch.nn.utils import get_total_norm
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from transformers import PreTrainedTokenizerBase
 
@@ -201,9 +202,8 @@ class Keeper:
 
     def _require_finite(self, progress: Progress) -> None:
         """A checkpoint that holds a NaN would be the newest one for good."""
-        parameters: Any = local_parameters(self.trained.model)
-        norms = torch.stack([norm.float() for norm in torch._foreach_norm(parameters)])
-        bad = (~torch.isfinite(norms)).any().float()
+        norm = get_total_norm(local_parameters(self.trained.model))
+        bad = (~torch.isfinite(norm)).float()
         if sum_over_processes(self.accelerator, bad).item():
             raise LossNotFiniteError(
                 f"A weight is NaN or infinite after step {progress.step}. Start again with a lower "

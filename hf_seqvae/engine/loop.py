@@ -243,7 +243,7 @@ class Engine:
         return figures
 
     def _step_scheduler(self) -> None:
-        scheduler = self.trained.scheduler
+        scheduler: Any = self.trained.scheduler
         # with fp16 an update is left out where the scaled gradients overflow: then the rate waits
         waits = scheduler is None or isinstance(scheduler, ReduceLROnPlateau)
         if not waits and not self.accelerator.optimizer_step_was_skipped:

@@ -298,7 +298,7 @@ class TrainingRecipe:
     )
     num_workers: int = option(0, "processes that load data", minimum=0, neutral=True)
     num_processes: int | None = option(
-        None, "processes that must have been launched; null: any number", minimum=1
+        None, "processes that must have been launched; null: any number", minimum=1, neutral=True
     )
     compile: bool = option(False, "torch.compile the model")
     fused: bool | None = option(None, "fused update of the optimizer; null: torch decides")

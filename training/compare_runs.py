@@ -1,6 +1,6 @@
 """Finished runs side by side, as a Markdown table.
 
-    python training/tabulate.py runs/a runs/b > table.md
+    python training/compare_runs.py runs/a runs/b > table.md
 
 Figures are those of report.json on the test split (or the validation split where there is no test);
 tokens a second is the median over the lines of log.jsonl, in wall time of that run.
