@@ -216,3 +216,13 @@ def test_missing_files_and_formats_are_named(load, tmp_path):
 def test_contradictory_sources_are_refused(load, options, message):
     with pytest.raises(ValueError, match=message):
         load(**options)
+
+
+def test_a_limit_that_leaves_texts_out_is_said(tmp_path, caplog):
+    path = tmp_path / "texts.txt"
+    path.write_text("one\ntwo\nthree\n")
+    with caplog.at_level(logging.WARNING):
+        splits = load_splits(train_file=str(path), num_train=2, cache_dir=str(tmp_path / "cache"))
+        assert splits["train"]["text"][:] == ["one", "two"]
+        load_splits(train_file=str(path), num_train=3, cache_dir=str(tmp_path / "cache"))
+    assert caplog.messages == [f"{path}: the first 2 of 3 texts are used (num_train)"]

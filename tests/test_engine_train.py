@@ -11,6 +11,7 @@ from transformers import AutoModel, AutoTokenizer
 from hf_seqvae import everyday
 from hf_seqvae import recipe as recipes
 from hf_seqvae.engine import TrainingResult, launch, train
+from hf_seqvae.engine.parts import prepare_text
 from hf_seqvae.engine.step import TrainingStep
 from hf_seqvae.recipe import Recipe
 
@@ -186,3 +187,18 @@ def test_a_stream_of_text_resumes_within_its_epoch_bit_for_bit(tmp_path, monkeyp
     files = [result.last_dir / "model.safetensors" for result in (whole, resumed)]
     assert files[0].read_bytes() == files[1].read_bytes()
     assert read_log(tmp_path / "whole") == read_log(tmp_path / "crashed")
+
+
+def test_everyday_text_is_written_in_the_grammars_own_words(tmp_path):
+    """60 sentences to train on hold a part of the words, and the other splits hold others."""
+    text = prepare_text(tiny_recipe(tmp_path))
+    ids = [token for row in text.held_out["test"]["labels"] for token in row]
+    assert text.tokenizer.unk_token_id not in ids
+    assert set(text.floors) == {"validation", "test"}
+
+
+def test_a_vocabulary_that_lacks_words_has_no_floor(tmp_path):
+    made = tiny_recipe(tmp_path)
+    made = dataclasses.replace(made, tokenizer=dataclasses.replace(made.tokenizer, vocab_size=30))
+    text = prepare_text(made)
+    assert text.floors == {} and text.entropy is None

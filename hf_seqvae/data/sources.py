@@ -197,7 +197,10 @@ def _texts(
         raise ValueError(f"the {split} split ({name}) is empty: no row of it holds text.")
     if dropped:
         logger.warning("%s: %d of %d rows are blank and left out", name, dropped, len(rows))
-    return clean if limit is None else clean.select(range(min(limit, len(clean))))
+    if limit is None or limit >= len(clean):
+        return clean
+    logger.warning("%s: the first %d of %d texts are used (num_%s)", name, limit, len(clean), split)
+    return clean.select(range(limit))
 
 
 def _check_stream(rows: IterableDataset, column: str, split: str, name: str) -> None:
