@@ -101,7 +101,7 @@ def test_continuous_integration_finds_both_commands_by_their_markers():
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     function = re.search(r"^readme_command\(\) \{\n.*?^\}$", script, re.MULTILINE | re.DOTALL)
     assert function is not None
-    for name, ends in (("train", "hf-seqvae train"), ("test", "python -m pytest")):
+    for name, ends in (("train", "hf-seqvae train"), ("test", "python -m pytest -n 2")):
         assert f"run_readme_command {name}" in script
         assert README.count(f"<!-- command: {name} -->\n```bash\n") == 1
         found = subprocess.run(
