@@ -243,10 +243,11 @@ class Engine:
         return figures
 
     def _step_scheduler(self) -> None:
-        scheduler: Any = self.trained.scheduler
+        scheduler = self.trained.scheduler
+        if scheduler is None or isinstance(scheduler, ReduceLROnPlateau):
+            return
         # with fp16 an update is left out where the scaled gradients overflow: then the rate waits
-        waits = scheduler is None or isinstance(scheduler, ReduceLROnPlateau)
-        if not waits and not self.accelerator.optimizer_step_was_skipped:
+        if not self.accelerator.optimizer_step_was_skipped:
             scheduler.step()
 
     def _log_training(self) -> None:
