@@ -37,7 +37,7 @@ def cell(figure: dict | None) -> str:
     if isinstance(value, float) and abs(value) < 0.1:
         text = f"{value:.4f}"
     if error is not None:
-        text += f" ± {error:.2f}"
+        text += f" ± {error:.2f}" if error >= 0.005 else f" ± {error:.4f}"
     return text + ("" if cap is None else f" of {cap:.2f}".removesuffix(".00"))
 
 
