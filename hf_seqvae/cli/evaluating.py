@@ -1,9 +1,8 @@
 """evaluate: the likelihood bound of a model on text, and what its latents carry."""
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -58,6 +57,7 @@ def evaluate(
 
     from hf_seqvae import everyday
     from hf_seqvae.data import Collator, tokenize
+    from hf_seqvae.evaluation import ChangedTextError, exact_nlls
     from hf_seqvae.evaluation import evaluate as evaluate_model
 
     disable_progress_bars()
@@ -69,9 +69,12 @@ def evaluate(
         max_length=max_length,
         truncate=truncate,
     )
-    floor = (
-        exact_nlls(texts["text"][:], rows, space.decoder_tokenizer) if data == EVERYDAY else None
-    )
+    floor = None
+    if data == EVERYDAY:
+        try:
+            floor = exact_nlls(texts["text"][:], rows["labels"][:], space.decoder_tokenizer)
+        except ChangedTextError as error:
+            stderr().print(f"[yellow]note:[/] {error}", soft_wrap=True)
     report = evaluate_model(
         space.model,
         rows,
@@ -126,23 +129,3 @@ def everyday_splits(split: str) -> tuple[str, ...]:
     if split not in SPLITS:
         raise ValueError(f"--split of everyday must be one of {list(SPLITS)}, got {split!r}.")
     return SPLITS
-
-
-def exact_nlls(texts: Sequence[str], rows: "Dataset", tokenizer: Any) -> list[float] | None:
-    """-log p(x) of everyday sentences in nats, where the model reads them whole.
-
-    None, with a note, where some were cut or hold words unknown to the model: a bound on another
-    text may lie below the floor of this one.
-    """
-    from hf_seqvae import everyday
-
-    read = tokenizer.batch_decode([ids[:-1] for ids in rows["labels"]])
-    changed = sum(text != seen.strip() for text, seen in zip(texts, read, strict=True))
-    if changed:
-        stderr().print(
-            f"[yellow]note:[/] {changed} of {len(texts)} sentences hold words unknown to the model "
-            "or were cut, so the grammar's exact figures are left out.",
-            soft_wrap=True,
-        )
-        return None
-    return [-everyday.log_prob(text) for text in texts]

@@ -1,5 +1,6 @@
 """From a recipe to what the loop needs: text as token ids, loader, evaluator, counts."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -27,9 +28,11 @@ from hf_seqvae.data import (
 )
 from hf_seqvae.engine.decay import PlateauHalving
 from hf_seqvae.engine.settings import Settings
-from hf_seqvae.evaluation import evaluate_bound
+from hf_seqvae.evaluation import ChangedTextError, evaluate_bound, exact_nlls
 from hf_seqvae.recipe import Recipe
 from hf_seqvae.recipe.sections import EVERYDAY, PLATEAU_HALVING
+
+logger = logging.getLogger(__name__)
 
 INDEX = "index"
 
@@ -80,19 +83,16 @@ def prepare_text(recipe: Recipe) -> Text:
         if name in splits:
             texts: Any = splits[name]
             held_out[name] = tokenize(texts, tokenizer, max_length=data.max_length, truncate=True)
-            if data.dataset == EVERYDAY and data.max_length is None and _is_whole(tokenizer):
-                floors[name] = np.array([-everyday.log_prob(text) for text in texts["text"]])
+            if data.dataset == EVERYDAY:
+                try:
+                    labels = held_out[name]["labels"][:]
+                    floors[name] = exact_nlls(texts["text"][:], labels, tokenizer)
+                except ChangedTextError as error:
+                    logger.warning("%s: %s", name, error)
     if not data.streaming:
         train = tokenize(train, tokenizer, max_length=data.max_length, truncate=True)
     entropy = everyday.entropy() if floors else None
     return Text(tokenizer, train, held_out, floors, entropy)
-
-
-def _is_whole(tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Whether the tokenizer knows every word of the grammar: else a bound has no floor."""
-    unknown = tokenizer.unk_token_id
-    ids = tokenizer(" ".join(everyday.vocabulary()), add_special_tokens=False)["input_ids"]
-    return unknown is None or unknown not in ids
 
 
 def _build_tokenizer(recipe: Recipe, train: Any) -> PreTrainedTokenizerBase:

@@ -2,6 +2,14 @@
 
 from hf_seqvae.evaluation.bound import evaluate_bound
 from hf_seqvae.evaluation.corpus import evaluate
+from hf_seqvae.evaluation.floor import ChangedTextError, exact_nlls
 from hf_seqvae.evaluation.report import Figure, Report
 
-__all__ = ["Figure", "Report", "evaluate", "evaluate_bound"]
+__all__ = [
+    "ChangedTextError",
+    "Figure",
+    "Report",
+    "evaluate",
+    "evaluate_bound",
+    "exact_nlls",
+]
