@@ -9,7 +9,14 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, Trainer, TrainingArguments
 from transformers.trainer_utils import EvalLoopOutput
 
-from hf_seqvae.data import BatchLoader, BucketBatchSampler, Collator, build_loader, row_lengths
+from hf_seqvae.data import (
+    BatchLoader,
+    BucketBatchSampler,
+    Collator,
+    build_loader,
+    indexed,
+    row_lengths,
+)
 from hf_seqvae.evaluation import evaluate_bound
 from hf_seqvae.objectives import ConstantSchedule, Objective, summarize
 
@@ -195,10 +202,3 @@ class SeqVAETrainer(Trainer):
             own = {f"{metric_key_prefix}_{name}": value for name, value in own.items()}
             output = output._replace(metrics=(output.metrics or {}) | own)
         return output
-
-
-def indexed(loader: BatchLoader) -> Iterator[dict[str, Tensor]]:
-    """The batches of an unshuffled loader with `index` (B,), each row's place in the data set."""
-    sampler: Any = loader.batch_sampler
-    for rows, batch in zip(sampler, loader, strict=True):
-        yield {**batch, "index": torch.tensor(rows)}

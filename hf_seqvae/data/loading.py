@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import Dataset
+from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
@@ -123,6 +124,13 @@ def build_loader(
 def build_stream_loader(stream: StreamingBatches, *, pin_memory: bool = False) -> BatchLoader:
     """The loader of a stream, in this process: its place is known to the row."""
     return BatchLoader(stream, dataset=stream, batch_size=None, pin_memory=pin_memory)
+
+
+def indexed(loader: BatchLoader) -> Iterator[dict[str, Tensor]]:
+    """The batches of an unshuffled loader with `index` (B,), each row's place in the data set."""
+    sampler: Any = loader.batch_sampler
+    for rows, batch in zip(sampler, loader, strict=True):
+        yield {**batch, "index": torch.tensor(rows)}
 
 
 def _split(lists: Any) -> list[np.ndarray]:

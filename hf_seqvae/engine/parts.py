@@ -21,6 +21,7 @@ from hf_seqvae.data import (
     build_loader,
     build_stream_loader,
     build_tokenizer,
+    indexed,
     load_splits,
     row_lengths,
     tokenize,
@@ -33,8 +34,6 @@ from hf_seqvae.recipe import Recipe
 from hf_seqvae.recipe.sections import EVERYDAY, PLATEAU_HALVING
 
 logger = logging.getLogger(__name__)
-
-INDEX = "index"
 
 
 @dataclass(frozen=True)
@@ -146,8 +145,6 @@ def build_evaluator(
     if "validation" not in text.held_out:
         return None
     rows = text.held_out["validation"]
-    # the row keys the posterior noise, whichever process it comes to
-    rows = rows.add_column(INDEX, np.arange(len(rows)))  # pyright: ignore[reportCallIssue]
     sampler = BucketBatchSampler(
         row_lengths(rows),
         batch_size=recipe.training.eval_batch_size * accelerator.num_processes,
@@ -155,14 +152,13 @@ def build_evaluator(
         rank=accelerator.process_index,
         num_processes=accelerator.num_processes,
     )
-    collator = Collator.from_tokenizer(text.tokenizer, extra_columns=(INDEX,))
-    loader = build_loader(rows, collator, sampler)
+    loader = build_loader(rows, Collator.from_tokenizer(text.tokenizer), sampler)
     gather: Any = accelerator.gather if accelerator.num_processes > 1 else None
 
     def evaluate_validation(model: nn.Module) -> dict[str, float]:
         return evaluate_bound(
             model,
-            loader,
+            indexed(loader),  # the row keys the posterior noise, whichever process it comes to
             num_samples=recipe.training.num_eval_samples,
             seed=recipe.seed,
             gather=gather,
