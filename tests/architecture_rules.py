@@ -52,6 +52,7 @@ MODEL_FILES = [
     "modeling_encoder",
     "decoding",
     "generation",
+    "estimation",
     "modeling_seqvae",
 ]
 MODEL_PACKAGES = {"torch", "transformers", "huggingface_hub"}

@@ -124,7 +124,7 @@ class SeqVAEEncoder(SeqVAEPreTrainedModel):
             {name: kwargs[name] for name in BACKBONE_FLAGS if kwargs.get(name) is not None},
         )
         features = outputs.last_hidden_state  # (B, T, H)
-        pooled = self.pool(features, self._pooling_mask(input_ids, attention_mask))
+        pooled = self.pool(features, self.pooling_mask(input_ids, attention_mask))
         q = self.posterior(pooled)  # q(z|x) = N(mu(x), diag exp logvar(x))
         sample = self.training if sample_posterior is None else sample_posterior
         latents = q.rsample(1)[0] if sample else q.mean
@@ -168,7 +168,7 @@ class SeqVAEEncoder(SeqVAEPreTrainedModel):
             attentions=attentions,
         )
 
-    def _pooling_mask(self, input_ids: Tensor | None, attention_mask: Tensor) -> Tensor:
+    def pooling_mask(self, input_ids: Tensor | None, attention_mask: Tensor) -> Tensor:
         """The tokens that count in pooling, (B, T)."""
         if self.config.pool_special_tokens:
             return attention_mask

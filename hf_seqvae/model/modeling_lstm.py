@@ -1,5 +1,6 @@
 """The LSTM backbones as ordinary Hugging Face models."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from transformers.utils.generic import can_return_tuple, merge_with_config_defau
 
 from .configuration_lstm import SeqVAELSTMConfig, SeqVAELSTMEncoderConfig
 from .lstm_cache import own_empty_layers
+from .scoring import mask_of_padding_in_front, nll_from_features, shift_right
 
 
 def initialize_module(module: nn.Module, initializer: str) -> None:
@@ -291,3 +293,19 @@ class SeqVAELSTMForCausalLM(SeqVAELSTMPreTrainedModel, GenerationMixin):
             past_key_values=outputs.past_key_values,
             hidden_states=outputs.hidden_states,
         )
+
+    def log_prob(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """log p(x) in nats, EOS included, of labels (B, L) as a text VAE's: (B,).
+
+        Labels are a text's tokens and one EOS, never BOS, which the shift supplies; -100 = padding.
+        """
+        labels = batch["labels"]
+        start, pad = self.config.bos_token_id, self.config.pad_token_id
+        if start is None:
+            raise ValueError("scoring starts behind BOS, and the config's bos_token_id is None.")
+        outputs = self.model(
+            input_ids=shift_right(labels, start=start, filler=0 if pad is None else pad),
+            attention_mask=mask_of_padding_in_front(labels),
+            use_cache=False,
+        )
+        return -nll_from_features(outputs.last_hidden_state, self.lm_head, labels)

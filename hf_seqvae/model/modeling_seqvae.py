@@ -6,7 +6,6 @@ and loss scale are choices.
 """
 
 import inspect
-from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
@@ -18,6 +17,7 @@ from transformers.cache_utils import Cache
 from .configuration_lstm import SeqVAELSTMConfig as SeqVAELSTMConfig
 from .configuration_seqvae import SeqVAEConfig
 from .decoding import Decoded, decode
+from .estimation import EstimationMixin
 from .generation import LatentGenerationMixin
 from .injection import LatentInjection
 from .lstm_cache import SeqVAELSTMCacheLayer as SeqVAELSTMCacheLayer
@@ -36,7 +36,7 @@ from .scoring import (
 )
 
 
-class SeqVAEModel(SeqVAEPreTrainedModel, LatentGenerationMixin):
+class SeqVAEModel(SeqVAEPreTrainedModel, LatentGenerationMixin, EstimationMixin):
     """The sequence VAE, for AutoModel and AutoModelForSeq2SeqLM.
 
     Args:
@@ -119,31 +119,6 @@ class SeqVAEModel(SeqVAEPreTrainedModel, LatentGenerationMixin):
                 '"concat", for example ("state", "add").'
             )
         return cls(whole, backbone=backbone, decoder=language_model)
-
-    # -- the estimators' protocol
-
-    def posterior(self, batch: Mapping[str, Tensor]) -> DiagonalGaussian:
-        """q(z|x) of a batch with input_ids and attention_mask (B, T)."""
-        encoded = self.encoder(batch["input_ids"], batch.get("attention_mask"))
-        return DiagonalGaussian(encoded.posterior_mean, encoded.posterior_logvar)
-
-    def prior(self) -> DiagonalGaussian:
-        """p(z) = N(0, I), over latents (Z,)."""
-        zeros = torch.zeros(self.config.latent_size, device=self.device)
-        return DiagonalGaussian(zeros, zeros)
-
-    def log_likelihood(self, batch: Mapping[str, Tensor], latents: Tensor) -> Tensor:
-        """log p(x|z) in nats, EOS included: labels (B, L) under latents (S, B, Z) -> (S, B)."""
-        labels = batch["labels"]
-        if latents.dim() != 3 or latents.shape[1] != len(labels):
-            raise ValueError(
-                f"latents must be (S, {len(labels)}, {self.config.latent_size}) beside labels "
-                f"{tuple(labels.shape)}, got {tuple(latents.shape)}."
-            )
-        num_samples, num_rows = latents.shape[:2]
-        labels = labels.expand(num_samples, -1, -1).flatten(0, 1)
-        output = self(latents=latents.flatten(0, 1), labels=labels, return_logits=False)
-        return -output.reconstruction_nll.view(num_samples, num_rows)
 
     # -- training and decoding
 
