@@ -1,99 +1,22 @@
-"""Use of the latents: against loops, torch.distributions and cases whose answer is known."""
+"""Use of the latents: against tables by hand, torch.distributions and known answers."""
 
 import math
 
 import pytest
 import torch
+from metrics_standins import Z, batch_of, deaf, random_posteriors, sequence_model, texts
 from torch.distributions import Normal, kl_divergence
 from torch.testing import assert_close
 
 from hf_seqvae.metrics import (
     active_units,
+    collapse_curve,
     exchange_partners,
     kl_per_dimension,
-    mutual_information,
-    pointwise_mutual_information,
+    reconstruction_nll,
     swap_gap,
+    used_fraction,
 )
-
-
-def random_posteriors(count: int, size: int, *, seed: int = 0, samples: int = 1, offset=0.0):
-    generator = torch.Generator().manual_seed(seed)
-    mean = torch.randn(count, size, generator=generator, dtype=torch.float64) + offset
-    logvar = torch.randn(count, size, generator=generator, dtype=torch.float64) - 1
-    noise = torch.randn(samples, count, size, generator=generator, dtype=torch.float64)
-    return mean, logvar, mean + (0.5 * logvar).exp() * noise
-
-
-def information_by_loops(mean, logvar, latents):
-    """Mean over s, i of log q(z_i|x_i) - log 1/N sum_j q(z_i|x_j), one pair at a time."""
-    total = 0.0
-    for sample in latents:
-        for i, z in enumerate(sample):
-            densities = [
-                Normal(mean[j], (0.5 * logvar[j]).exp()).log_prob(z).sum() for j in range(len(mean))
-            ]
-            mixture = torch.logsumexp(torch.stack(densities), 0) - math.log(len(mean))
-            total += float(densities[i] - mixture)
-    return total / latents.shape[0] / latents.shape[1]
-
-
-@pytest.mark.parametrize("offset", [0.0, 1e4])
-def test_mutual_information_agrees_with_a_double_loop(offset):
-    mean, logvar, latents = random_posteriors(9, 3, samples=2, offset=offset)
-    expected = information_by_loops(mean, logvar, latents)
-    assert float(mutual_information(mean, logvar, latents)) == pytest.approx(expected, abs=1e-9)
-
-
-@pytest.mark.parametrize("max_pairs", [1, 9, 30, 10_000])
-def test_mutual_information_does_not_depend_on_the_pairs_held_at_once(max_pairs):
-    mean, logvar, latents = random_posteriors(9, 3)
-    whole = pointwise_mutual_information(mean, logvar, latents)
-    parts = pointwise_mutual_information(mean, logvar, latents, max_pairs=max_pairs)
-    assert_close(parts, whole, rtol=0, atol=1e-12)
-
-
-def test_mutual_information_of_equal_posteriors_is_zero_without_noise():
-    _, _, latents = random_posteriors(40, 4)
-    mean = torch.full((40, 4), 0.7)
-    logvar = torch.tensor([0.3, -2.0, 0.0, 1.0]).expand(40, 4)
-    information = pointwise_mutual_information(mean, logvar, latents[0])
-    assert_close(information, torch.zeros(40, dtype=torch.float64), rtol=0, atol=1e-12)
-
-
-def test_mutual_information_counts_well_separated_groups():
-    _, _, latents = random_posteriors(12, 2, seed=1)
-    groups = torch.arange(12) % 3
-    mean = torch.stack([100.0 * groups, torch.zeros(12)], dim=1)
-    z = mean + 0.1 * (latents[0] - latents[0].mean())
-    information = mutual_information(mean, torch.full((12, 2), -2.0), z)
-    assert float(information) == pytest.approx(math.log(3), abs=1e-9)
-
-
-@pytest.mark.parametrize("logvar", [-2.0, -12.0, -30.0])
-def test_mutual_information_reaches_ln_n_and_never_passes_it(logvar):
-    generator = torch.Generator().manual_seed(0)
-    mean = 100 * torch.randn(50, 3, generator=generator)
-    z = mean + math.exp(0.5 * logvar) * torch.randn(50, 3, generator=generator)
-    information = pointwise_mutual_information(mean, torch.full((50, 3), logvar), z)
-    assert (information <= math.log(50) + 1e-12).all()
-    assert float(information.mean()) == pytest.approx(math.log(50), abs=1e-3)
-
-
-def test_mutual_information_is_below_the_mean_kl():
-    # E KL(q(z|x) || p) = MI + KL(q(z) || p)
-    mean, logvar, latents = random_posteriors(300, 2, samples=4)
-    assert mutual_information(mean, logvar, latents) < kl_per_dimension(mean, logvar).sum()
-
-
-def test_mutual_information_of_one_sentence_is_refused():
-    with pytest.raises(ValueError, match="2 or more sentences, got 1"):
-        mutual_information(torch.zeros(1, 2), torch.zeros(1, 2), torch.zeros(1, 2))
-
-
-def test_latents_of_another_shape_are_refused():
-    with pytest.raises(ValueError, match=r"latents must be .* got \(1, 4, 3\)"):
-        mutual_information(torch.zeros(4, 2), torch.zeros(4, 2), torch.zeros(4, 3))
 
 
 def test_kl_per_dimension_agrees_with_torch_distributions():
@@ -145,3 +68,120 @@ def test_swap_gap_is_what_the_exchanged_latents_cost():
     exchanged = torch.tensor([[[3.0], [0.0]], [[1.0], [3.0]]])  # (2, 2, 1)
     gap = swap_gap(Identity(), batch, exchanged=exchanged, own_nll=torch.tensor([1.0, 0.0]))
     assert gap.tolist() == [(9 + 1) / 2 - 1, 9 / 2]
+
+
+def test_swap_gap_of_a_decoder_that_ignores_its_latents_is_zero():
+    model, batch = deaf(sequence_model()), batch_of(texts(4))
+    with torch.no_grad():
+        own, other = torch.randn(2, 3, 4, Z, generator=torch.Generator().manual_seed(0))
+        gap = swap_gap(model, batch, exchanged=other, own_nll=reconstruction_nll(model, batch, own))
+    assert_close(gap, torch.zeros(4), rtol=0, atol=1e-5)
+
+
+# bad input: empty, undefined
+
+
+def test_the_kl_of_no_sentences_is_refused():
+    with pytest.raises(ValueError, match="no sentences is undefined"):
+        kl_per_dimension(torch.zeros(0, 3), torch.zeros(0, 3))
+
+
+def test_active_units_of_another_shape_are_refused():
+    with pytest.raises(ValueError, match=r"mean must be \(N, Z\), got \(4,\)"):
+        active_units(torch.zeros(4))
+
+
+# the share of the rate that is used
+
+
+def test_used_fraction_is_information_over_rate_and_lies_between_zero_and_one():
+    assert used_fraction(1.5, 6.0, 10_000) == (0.25, None)
+    assert used_fraction(0.07, 0.06, 10_000) == (1.0, None)
+    assert used_fraction(-0.01, 0.06, 10_000) == (0.0, None)
+
+
+def test_used_fraction_is_undefined_below_a_twentieth_of_a_nat():
+    assert used_fraction(0.025, 0.05, 1000) == (0.5, None)
+    value, reason = used_fraction(0.025, math.nextafter(0.05, 0), 1000)
+    assert value is None
+    assert "KL is below 0.05" in reason
+
+
+def test_used_fraction_is_undefined_within_a_nat_of_ln_n():
+    border = math.log(1000) - 1
+    assert used_fraction(border, 12.0, 1000) == (border / 12, None)
+    value, reason = used_fraction(math.nextafter(border, 9), 12.0, 1000)
+    assert value is None
+    assert "MI is within 1 nat of ln N = 6.91" in reason
+    assert "only the swap gap speaks" in reason
+
+
+def test_used_fraction_of_one_sentence_is_undefined():
+    assert used_fraction(0.0, 3.0, 1)[0] is None
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ((math.nan, 1.0, 9), "finite, got nan and 1.0"),
+        ((0.5, math.nan, 9), "finite, got 0.5 and nan"),
+        ((0.5, math.inf, 9), "finite, got 0.5 and inf"),
+        ((0.5, 1.0, 0), "at least one sentence, got 0"),
+    ],
+)
+def test_used_fraction_of_what_is_no_number_is_refused(values, message):
+    with pytest.raises(ValueError, match=message):
+        used_fraction(*values)
+
+
+# collapsed dimensions
+
+
+def test_collapse_by_a_table():
+    # of five sentences: always 0; twice 1, else 0; always 1; 0 to 4
+    kl = torch.tensor([[0, 0, 0, 0, 0], [1, 0, 0, 1, 0], [1, 1, 1, 1, 1], [0, 1, 2, 3, 4]]).T
+    epsilons = [0.5, 1.0, 1.5, 3.5, 4.5]
+    by_hand = {
+        0.0: [1 / 4, 1 / 4, 3 / 4, 3 / 4, 1],
+        0.2: [1 / 4, 1 / 4, 3 / 4, 1, 1],
+        0.4: [1 / 2, 1 / 2, 3 / 4, 1, 1],
+        0.8: [3 / 4, 3 / 4, 1, 1, 1],
+    }
+    for delta, shares in by_hand.items():
+        assert collapse_curve(kl.double(), epsilons, delta=delta).tolist() == shares
+
+
+def test_collapse_grows_with_epsilon_and_with_delta():
+    mean, logvar, _ = random_posteriors(200, 16)
+    kl = 0.5 * (mean.square() + logvar.exp() - 1 - logvar) * torch.linspace(0.01, 1, 16)
+    epsilons = torch.logspace(-4, 1, 60).tolist()
+    curves = torch.stack([collapse_curve(kl, epsilons, delta=d) for d in (0.0, 0.01, 0.1, 0.5)])
+    assert (curves.diff(dim=1) >= 0).all()
+    assert (curves.diff(dim=0) >= 0).all()
+    assert curves[0, 0] == 0.0
+    assert curves[-1, -1] == 1.0
+
+
+def test_exactly_a_share_delta_of_the_sentences_may_exceed_epsilon():
+    for count in (7, 100, 390):
+        for hundredths in range(100):
+            allowed = count * hundredths // 100
+            kl = torch.zeros(count, 2)
+            kl[:allowed, 0] = kl[: allowed + 1, 1] = 1.0
+            share = collapse_curve(kl, [0.5], delta=hundredths / 100)
+            assert share.tolist() == [0.5], (count, hundredths)
+
+
+@pytest.mark.parametrize(
+    ("kl", "delta", "message"),
+    [
+        (torch.zeros(0, 3), 0.1, r"at least one sentence, got \(0, 3\)"),
+        (torch.zeros(3), 0.1, r"must be \(N, Z\) .*got \(3,\)"),
+        (torch.zeros(2, 3), 1.0, r"delta must be in \[0, 1\), got 1.0"),
+        (torch.zeros(2, 3), -0.1, r"delta must be in \[0, 1\), got -0.1"),
+        (torch.tensor([[math.nan]]), 0.1, "must not be NaN"),
+    ],
+)
+def test_collapse_of_bad_input_is_refused(kl, delta, message):
+    with pytest.raises(ValueError, match=message):
+        collapse_curve(kl, [0.1], delta=delta)

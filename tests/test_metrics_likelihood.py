@@ -1,57 +1,39 @@
-"""Likelihood terms against a linear Gaussian model, where p(x) and p(z|x) are exact."""
+"""Terms of the bound, exact nll and the noise they stand on, where p(x) and p(z|x) are known."""
 
 import math
 
 import pytest
 import torch
-from torch.distributions import MultivariateNormal
+from metrics_standins import (
+    LinearGaussian,
+    batch_of,
+    observations,
+    random_posteriors,
+    sequence_model,
+    texts,
+)
+from torch.distributions import Normal, kl_divergence
 from torch.testing import assert_close
 
 from hf_seqvae.metrics import (
-    mean_and_standard_error,
+    LanguageModel,
+    LatentVariableModel,
+    RowNoise,
+    SequenceModel,
+    exact_nll,
+    reconstruction_nll,
     row_noise,
     sample_with_noise,
     sampled_elbo_terms,
-    token_perplexity,
-    word_perplexity,
 )
+from hf_seqvae.model.modeling_lstm import SeqVAELSTMForCausalLM
 from hf_seqvae.model.posterior import DiagonalGaussian
-
-
-class LinearGaussian:
-    """x = W z + b + s e with orthogonal columns of W: p(x) and p(z|x) in closed form."""
-
-    def __init__(self, widen: float = 0.0):
-        self.weight = torch.tensor(
-            [[2.0, 0.0], [0.0, 0.5], [1.0, 0.0], [0.0, -1.0]], dtype=torch.float64
-        )
-        self.bias = torch.tensor([0.3, -1.0, 0.0, 2.0], dtype=torch.float64)
-        self.variance = 0.49
-        self.widen = widen  # added to the exact posterior's log variance
-
-    def posterior(self, batch):
-        x = batch["x"]
-        precision = 1 + self.weight.square().sum(0) / self.variance
-        mean = (x - self.bias) @ self.weight / self.variance / precision
-        return DiagonalGaussian(mean, -precision.log().expand_as(mean) + self.widen)
-
-    def prior(self):
-        zeros = torch.zeros(2, dtype=torch.float64)
-        return DiagonalGaussian(zeros, zeros)
-
-    def log_likelihood(self, batch, latents):
-        square = (batch["x"] - latents @ self.weight.T - self.bias).square().sum(-1)
-        return -0.5 * (square / self.variance + 4 * math.log(2 * math.pi * self.variance))
-
-    def evidence(self, batch):
-        covariance = self.weight @ self.weight.T + self.variance * torch.eye(4, dtype=torch.float64)
-        return MultivariateNormal(self.bias, covariance).log_prob(batch["x"])
+from hf_seqvae.oracles import LinearVAEConfig, LinearVAEModel
 
 
 @pytest.fixture
 def batch():
-    generator = torch.Generator().manual_seed(0)
-    return {"x": 2 * torch.randn(5, 4, generator=generator, dtype=torch.float64)}
+    return observations(5)
 
 
 def sigma_points(rows: int) -> torch.Tensor:
@@ -79,10 +61,7 @@ def test_elbo_of_a_wrong_posterior_misses_the_evidence_by_their_divergence(batch
     model, exact = LinearGaussian(widen=0.8), LinearGaussian()
     nll, kl = sampled_elbo_terms(model, batch, noise=sigma_points(5))
     q, p = model.posterior(batch), exact.posterior(batch)
-    divergence = torch.distributions.kl_divergence(
-        torch.distributions.Normal(q.mean, (0.5 * q.logvar).exp()),
-        torch.distributions.Normal(p.mean, (0.5 * p.logvar).exp()),
-    ).sum(1)
+    divergence = kl_divergence(*(Normal(d.mean, (0.5 * d.logvar).exp()) for d in (q, p))).sum(1)
     assert_close(nll + kl + model.evidence(batch), divergence, rtol=0, atol=1e-9)
 
 
@@ -135,30 +114,95 @@ def test_row_noise_refuses_a_negative_seed_and_no_sample(wrong):
         row_noise([0], settings["num_samples"], 2, seed=settings["seed"])
 
 
-def test_standard_error_is_the_unbiased_one():
-    mean, error = mean_and_standard_error(torch.tensor([1.0, 2.0, 6.0]))
-    assert mean == 3.0
-    assert error == pytest.approx(math.sqrt((4 + 1 + 9) / 2 / 3))
+def test_reconstruction_averages_over_samples_and_has_no_kl_in_it(batch):
+    model = LinearGaussian()
+    latents = torch.stack([torch.zeros(5, 2), torch.ones(5, 2)]).double()
+    scale = math.sqrt(model.variance)
+    by_hand = [
+        -Normal(z @ model.weight.T + model.bias, scale).log_prob(batch["x"]).sum(-1)
+        for z in latents
+    ]
+    assert_close(reconstruction_nll(model, batch, latents), (by_hand[0] + by_hand[1]) / 2)
 
 
-def test_one_value_has_a_mean_and_no_standard_error():
-    assert mean_and_standard_error(torch.tensor([4.0])) == (4.0, None)
+def test_elbo_terms_of_a_sequence_model_are_those_of_its_loss():
+    model, batch = sequence_model(), batch_of(texts(5))
+    with torch.no_grad():
+        nll, kl = sampled_elbo_terms(model, batch, noise=torch.zeros(1, 5, 3))
+        output = model(**batch)  # in eval mode z is the posterior mean, as where the noise is zero
+    assert_close(nll, output.reconstruction_nll)
+    assert_close(kl, output.kl.sum(1))
 
 
-def test_mean_of_nothing_is_refused():
-    with pytest.raises(ValueError, match="no values"):
-        mean_and_standard_error(torch.tensor([]))
+def test_elbo_terms_draw_one_sample_where_nothing_is_said(batch):
+    model = LinearGaussian()
+    nll, _ = sampled_elbo_terms(model, batch, generator=torch.Generator().manual_seed(5))
+    latents = model.posterior(batch).rsample(1, generator=torch.Generator().manual_seed(5))
+    assert_close(nll, -model.log_likelihood(batch, latents)[0])
 
 
-@pytest.mark.parametrize("perplexity", [word_perplexity, token_perplexity])
-def test_perplexity_of_the_uniform_distribution_is_the_size_of_the_vocabulary(perplexity):
-    assert perplexity(17 * math.log(50), 17) == pytest.approx(50)
+def test_exact_nll_is_that_of_the_model_without_latents():
+    class Coin:
+        def log_prob(self, batch):
+            return -batch["tosses"] * math.log(2)
+
+    nll = exact_nll(Coin(), {"tosses": torch.tensor([1.0, 3.0])})
+    assert_close(nll, torch.tensor([math.log(2), math.log(8)]))
 
 
-def test_perplexity_beyond_every_float_is_infinite():
-    assert token_perplexity(1e6, 2) == math.inf
+# the protocols
 
 
-def test_perplexity_of_no_words_is_refused():
-    with pytest.raises(ValueError, match="at least one predicted unit"):
-        word_perplexity(1.0, 0)
+def test_models_fit_the_protocol_that_is_theirs():
+    sequence = sequence_model()
+    language = SeqVAELSTMForCausalLM(
+        type(sequence.config.decoder)(vocab_size=5, embedding_size=2, hidden_size=2)
+    )
+    linear = LinearVAEModel(LinearVAEConfig(input_size=3, latent_size=2))
+    fits = {
+        protocol.__name__: [
+            isinstance(model, protocol) for model in (sequence, language, linear, LinearGaussian())
+        ]
+        for protocol in (LatentVariableModel, SequenceModel, LanguageModel)
+    }
+    assert fits == {
+        "LatentVariableModel": [True, False, True, True],
+        "SequenceModel": [True, False, False, False],
+        "LanguageModel": [False, True, False, False],
+    }
+
+
+# noise
+
+
+def test_noise_drawn_in_parts_is_the_noise_drawn_at_once():
+    rows = [3, 0, 17]
+    parts, whole = RowNoise(rows, 4, seed=2), RowNoise(rows, 4, seed=2).draw(5)
+    assert torch.equal(torch.cat([parts.draw(2), parts.draw(3)]), whole)
+    assert torch.equal(row_noise(rows, 5, 4, seed=2), whole)
+
+
+def test_a_seed_and_a_row_are_no_interchangeable_keys():
+    one_two, two_one = row_noise([2], 1, 8, seed=1), row_noise([1], 1, 8, seed=2)
+    assert not torch.isclose(one_two, two_one).any()
+
+
+def test_a_negative_row_is_refused():
+    with pytest.raises(ValueError, match="rows must be 0 or more, got -2"):
+        RowNoise([0, -2], 3, seed=0)
+
+
+def test_samples_with_noise_have_the_posteriors_moments():
+    mean, logvar, _ = random_posteriors(2, 3)
+    noise = row_noise(range(2), 20_000, 3, seed=0)
+    latents = sample_with_noise(DiagonalGaussian(mean, logvar), noise)
+    deviation = (0.5 * logvar).exp()
+    assert (((latents.mean(0) - mean) / deviation).abs() < 4 / 20_000**0.5).all()
+    assert ((latents.std(0) / deviation - 1).abs() < 4 / 40_000**0.5).all()
+
+
+def test_samples_have_the_posteriors_dtype():
+    q = DiagonalGaussian(torch.zeros(2, 3), torch.zeros(2, 3))
+    assert sample_with_noise(q, row_noise(range(2), 1, 3, seed=0)).dtype == torch.float32
+    q = DiagonalGaussian(q.mean.double(), q.logvar.double())
+    assert sample_with_noise(q, row_noise(range(2), 1, 3, seed=0)).dtype == torch.float64

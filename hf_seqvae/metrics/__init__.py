@@ -1,43 +1,101 @@
 """Measurements of sequence VAEs: pure functions of tensors, and of models by a small protocol."""
 
-from hf_seqvae.metrics.dispersion import mean_pairwise_cosine, relative_variance, total_variance
-from hf_seqvae.metrics.latent_usage import (
-    active_units,
-    exchange_partners,
-    kl_per_dimension,
-    mutual_information,
-    pointwise_mutual_information,
-    swap_gap,
-)
-from hf_seqvae.metrics.likelihood import (
-    LatentVariableModel,
-    Posterior,
+from hf_seqvae.metrics.averages import (
+    jackknife,
     mean_and_standard_error,
-    reconstruction_nll,
-    row_noise,
-    sample_with_noise,
-    sampled_elbo_terms,
+    perplexity_and_standard_error,
+    ratio_and_standard_error,
     token_perplexity,
     word_perplexity,
 )
+from hf_seqvae.metrics.dispersion import (
+    dispersion_of_sums,
+    feature_sums,
+    mean_pairwise_cosine,
+    participation_ratio,
+    relative_variance,
+    spectrum,
+    total_variance,
+    winner_counts,
+    winning_steps,
+)
+from hf_seqvae.metrics.latent_usage import (
+    active_units,
+    collapse_curve,
+    exchange_partners,
+    kl_per_dimension,
+    swap_gap,
+    used_fraction,
+)
+from hf_seqvae.metrics.likelihood import (
+    ImportanceEstimate,
+    ImportanceSums,
+    exact_nll,
+    importance_estimate,
+    importance_from_log_weights,
+    importance_log_weights,
+    iw_nll,
+    reconstruction_nll,
+    sampled_elbo_terms,
+)
+from hf_seqvae.metrics.mutual_information import (
+    closed_form_mutual_information,
+    minibatch_mutual_information,
+    mutual_information,
+    pointwise_mutual_information,
+)
+from hf_seqvae.metrics.noise import RowNoise, row_noise, sample_with_noise
+from hf_seqvae.metrics.position_profile import first_words_ratio, position_profile, savings
+from hf_seqvae.metrics.protocol import (
+    LanguageModel,
+    LatentVariableModel,
+    Posterior,
+    SequenceModel,
+)
 
 __all__ = [
+    "ImportanceEstimate",
+    "ImportanceSums",
+    "LanguageModel",
     "LatentVariableModel",
     "Posterior",
+    "RowNoise",
+    "SequenceModel",
     "active_units",
+    "closed_form_mutual_information",
+    "collapse_curve",
+    "dispersion_of_sums",
+    "exact_nll",
     "exchange_partners",
+    "feature_sums",
+    "first_words_ratio",
+    "importance_estimate",
+    "importance_from_log_weights",
+    "importance_log_weights",
+    "iw_nll",
+    "jackknife",
     "kl_per_dimension",
     "mean_and_standard_error",
     "mean_pairwise_cosine",
+    "minibatch_mutual_information",
     "mutual_information",
+    "participation_ratio",
+    "perplexity_and_standard_error",
     "pointwise_mutual_information",
+    "position_profile",
+    "ratio_and_standard_error",
     "reconstruction_nll",
     "relative_variance",
     "row_noise",
     "sample_with_noise",
     "sampled_elbo_terms",
+    "savings",
+    "spectrum",
     "swap_gap",
     "token_perplexity",
     "total_variance",
+    "used_fraction",
+    "winner_counts",
+    "winning_steps",
     "word_perplexity",
 ]

@@ -1,21 +1,23 @@
-"""How far latents are used: KL by dimension, mutual information, active units, swap gap."""
+"""How far latents are used: KL by dimension, used fraction, active units, collapse, swap gap."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from hf_seqvae.metrics.likelihood import LatentVariableModel, reconstruction_nll
+from hf_seqvae.metrics.likelihood import reconstruction_nll
+from hf_seqvae.metrics.protocol import LatentVariableModel
 from hf_seqvae.model.posterior import kl_to_standard_normal
 
-# pairs of sentences held at once by `pointwise_mutual_information`: 8 MiB in float64
-_PAIRS = 1 << 20
+SMALLEST_RATE = 0.05  # nats of KL below which a used fraction is a quotient of two noises
 
 
 def kl_per_dimension(mean: Tensor, logvar: Tensor) -> Tensor:
     """KL(q(z_j|x) || N(0, 1)) averaged over sentences (N, Z), in nats: (Z,)."""
+    if not len(mean):
+        raise ValueError("the KL of no sentences is undefined: give at least one.")
     return kl_to_standard_normal(mean.double(), logvar.double()).mean(0)
 
 
@@ -31,67 +33,52 @@ def active_units(mean: Tensor, *, threshold: float = 0.01) -> int:
     return int((mean.double().var(0, correction=1) >= threshold).sum())
 
 
-def mutual_information(mean: Tensor, logvar: Tensor, latents: Tensor) -> Tensor:
-    """Mutual information between sentence and latent under q, in nats; at most ln N.
+def used_fraction(information: float, kl: float, count: int) -> tuple[float | None, str | None]:
+    """min(1, MI / KL): the share of the rate that tells sentences apart; or None, and why.
 
-    The mean of `pointwise_mutual_information`, where the arguments are explained.
-    """
-    return pointwise_mutual_information(mean, logvar, latents).mean()
-
-
-def pointwise_mutual_information(
-    mean: Tensor, logvar: Tensor, latents: Tensor, *, max_pairs: int = _PAIRS
-) -> Tensor:
-    """log q(z_i|x_i) - log (1/N) sum_j q(z_i|x_j) of each sentence, in nats, float64: (N,).
-
-    The aggregate posterior runs over all N sentences, not over a batch, and both terms are taken at
-    the same z, so that no value exceeds ln N and a fully collapsed posterior gives 0 without noise.
-    Departure from the usual estimator (He et al., arXiv 1901.05534), which takes the first term in
-    closed form.
+    The rest of the rate, KL(q(z) || p(z)), is paid and says nothing of x.
 
     Args:
-        mean: posterior means, (N, Z).
-        logvar: logarithms of the posterior variances, (N, Z).
-        latents: samples z_i from q(z|x_i), (N, Z), or (S, N, Z), which are averaged over S.
-        max_pairs: pairs (i, j) held at once; the (N, N, Z) differences never are.
+        information: mutual information by the aggregate of all `count` sentences, nats.
+        kl: mean KL, nats a sentence.
+        count: N.
     """
-    if mean.dim() != 2 or mean.shape != logvar.shape:
-        raise ValueError(
-            "mean and logvar must both be (N, Z), "
-            f"got {tuple(mean.shape)} and {tuple(logvar.shape)}."
+    if not (math.isfinite(information) and math.isfinite(kl)):
+        raise ValueError(f"MI and KL must be finite, got {information} and {kl}.")
+    if count < 1:
+        raise ValueError(f"a used fraction needs at least one sentence, got {count}.")
+    if kl < SMALLEST_RATE:
+        return None, f"KL is below {SMALLEST_RATE} nats: there is no rate to be used"
+    cap = math.log(count)
+    if information > cap - 1:
+        return None, (
+            f"MI is within 1 nat of ln N = {cap:.2f}, the most that {count} sentences can show: "
+            "only the swap gap speaks, or more sentences"
         )
-    if latents.dim() == 2:
-        latents = latents.unsqueeze(0)
-    if latents.dim() != 3 or latents.shape[1:] != mean.shape:
-        raise ValueError(
-            f"latents must be (N, Z) or (S, N, Z) with (N, Z) = {tuple(mean.shape)}, "
-            f"got {tuple(latents.shape)}."
-        )
-    count = len(mean)
-    if count < 2:
-        raise ValueError(f"mutual information needs 2 or more sentences, got {count}.")
-    # moving all by the average mean leaves distances as they are and lets the squares round less
-    center = mean.double().mean(0)
-    mean, logvar, latents = mean.double() - center, logvar.double(), latents.double() - center
-    precision = torch.exp(-logvar)  # (N, Z)
-    constant = (precision * mean.square()).sum(1, keepdim=True)  # (N, 1)
-    # ||z_i - mean_j||^2 under precision_j, multiplied out, is one product of matrices
-    right = torch.cat([precision, -2 * precision * mean, constant], dim=1).T  # (2 Z + 1, N)
-    log_volume = logvar.sum(1)  # (N,)
+    return min(1.0, max(0.0, information) / kl), None
 
-    rows = max(1, max_pairs // count)
-    information = torch.zeros_like(log_volume)
-    for sample in latents:
-        left = torch.cat([sample.square(), sample, torch.ones_like(sample[:, :1])], dim=1)
-        for start in range(0, count, rows):
-            own = slice(start, start + rows)
-            distance = left[own] @ right  # (rows, N)
-            log_density = distance.add_(log_volume).mul_(-0.5)  # the constant of 2 pi cancels
-            mixture = torch.logsumexp(log_density, dim=1) - math.log(count)
-            # pair (i, i) is one and the same number in both terms, which is what holds ln N
-            diagonal = log_density[:, own].diagonal()
-            information[own] += diagonal - mixture
-    return information / len(latents)
+
+def collapse_curve(kl: Tensor, epsilons: Sequence[float], *, delta: float = 0.01) -> Tensor:
+    """Share of latent dimensions that are (epsilon, delta)-collapsed, for each epsilon: (E,).
+
+    A dimension is where KL_i(x) < epsilon on at least a share 1 - delta of the sentences. The idea
+    is that of Lucas et al., arXiv 1911.02469; this wording of the definition is ours.
+
+    Args:
+        kl: of each sentence and dimension, (N, Z), nats.
+        epsilons: thresholds in nats, (E,).
+        delta: share of sentences that may exceed them.
+    """
+    if kl.dim() != 2 or not len(kl):
+        raise ValueError(f"kl must be (N, Z) of at least one sentence, got {tuple(kl.shape)}.")
+    if kl.isnan().any():
+        raise ValueError("kl must not be NaN, which is below no threshold and above none.")
+    if not 0 <= delta < 1:
+        raise ValueError(f"delta must be in [0, 1), got {delta}.")
+    grid = torch.as_tensor(epsilons, dtype=torch.float64, device=kl.device)
+    below = (kl.double() < grid[:, None, None]).double().mean(1)  # (E, Z)
+    # exactly delta of the sentences may exceed epsilon, however the two shares round
+    return (below >= 1 - delta - 1e-12).double().mean(1)
 
 
 def exchange_partners(count: int, *, seed: int) -> Tensor:

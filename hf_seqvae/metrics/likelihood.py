@@ -1,87 +1,15 @@
-"""Likelihood: ELBO terms of each sentence from posterior samples, in nats, and perplexities."""
+"""Likelihood of each sentence in nats: sampled ELBO, importance-weighted NLL, exact NLL."""
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-
-class Posterior(Protocol):
-    """What an estimator asks of q(z|x), and of p(z) without the batch axis."""
-
-    @property
-    def mean(self) -> Tensor:
-        """Means, (B, Z)."""
-        ...
-
-    @property
-    def logvar(self) -> Tensor:
-        """Logarithms of the variances, (B, Z)."""
-        ...
-
-    def rsample(self, num_samples: int, *, generator: torch.Generator | None = None) -> Tensor:
-        """Reparameterised samples, (S, B, Z)."""
-        ...
-
-    def log_prob(self, latents: Tensor) -> Tensor:
-        """Log density of latents (..., B, Z), in nats, (..., B)."""
-        ...
-
-    def kl(self) -> Tensor:
-        """KL to the prior per latent dimension, in nats, (B, Z)."""
-        ...
-
-
-class LatentVariableModel(Protocol):
-    """What an estimator asks of a model; a linear Gaussian model with known answers fits it too."""
-
-    def posterior(self, batch: Mapping[str, Tensor]) -> Any:
-        """The q(z|x) of a batch: a `Posterior`."""
-        ...
-
-    def prior(self) -> Any:
-        """The p(z): a `Posterior` with event shape (Z,)."""
-        ...
-
-    def log_likelihood(self, batch: Mapping[str, Tensor], latents: Tensor) -> Tensor:
-        """log p(x|z) in nats, EOS included, for latents (S, B, Z): (S, B)."""
-        ...
-
-
-def row_noise(rows: Sequence[int], num_samples: int, latent_size: int, *, seed: int) -> Tensor:
-    """Standard normal noise (S, rows, Z) in which each row's numbers depend on (seed, row) alone.
-
-    A sentence that carries its row number meets the same noise in whatever batch, order or process
-    it is evaluated, and its first samples stay the same when more are asked for.
-    """
-    if seed < 0:
-        raise ValueError(f"seed must be 0 or more, got {seed}.")
-    if num_samples < 1:
-        raise ValueError(f"num_samples must be 1 or more, got {num_samples}.")
-    noise = np.empty((num_samples, len(rows), latent_size), dtype=np.float32)
-    # a counter-based generator takes (seed, row) as its key: neighbouring rows share no stream
-    bits = np.random.Philox(key=np.zeros(2, dtype=np.uint64))
-    normal = np.random.Generator(bits).standard_normal
-    start = bits.state
-    for column, row in enumerate(rows):
-        start["state"]["key"][:] = seed, row
-        bits.state = start  # also sets the counter back: five times faster than a new generator
-        noise[:, column] = normal((num_samples, latent_size))
-    return torch.from_numpy(noise)
-
-
-def sample_with_noise(posterior: Posterior, noise: Tensor) -> Tensor:
-    """Latents mean + exp(logvar / 2) * noise for noise (S, B, Z): (S, B, Z)."""
-    mean, logvar = posterior.mean, posterior.logvar
-    if noise.dim() != 3 or noise.shape[1:] != mean.shape:
-        raise ValueError(
-            f"noise must be (S, {mean.shape[0]}, {mean.shape[1]}), got {tuple(noise.shape)}: "
-            "one standard normal vector for each sample and sentence."
-        )
-    return mean + torch.exp(0.5 * logvar) * noise.to(mean)
+from hf_seqvae.metrics.noise import RowNoise, sample_with_noise
+from hf_seqvae.metrics.protocol import LanguageModel, LatentVariableModel
 
 
 def reconstruction_nll(
@@ -89,6 +17,11 @@ def reconstruction_nll(
 ) -> Tensor:
     """-log p(x|z) of each sentence in nats, averaged over its S latents (S, B, Z): (B,)."""
     return -model.log_likelihood(batch, latents).mean(0)
+
+
+def exact_nll(model: LanguageModel, batch: Mapping[str, Tensor]) -> Tensor:
+    """-log p(x) of each sentence in nats, EOS included, of a model without latents: (B,)."""
+    return -model.log_prob(batch)
 
 
 def sampled_elbo_terms(
@@ -122,32 +55,134 @@ def sampled_elbo_terms(
     return reconstruction_nll(model, batch, latents), posterior.kl().sum(-1)
 
 
-def mean_and_standard_error(values: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Mean over the first axis and its standard error, in float64; no error for a single value."""
-    count = len(values)
-    if count == 0:
-        raise ValueError("the mean of no values is undefined: give at least one sentence.")
-    values = values.double()
-    if count == 1:
-        return values.mean(0), None
-    return values.mean(0), values.std(0, correction=1) / math.sqrt(count)
+@dataclass(frozen=True)
+class ImportanceEstimate:
+    """The importance-weighted estimate of K samples for each of B sentences.
 
-
-def word_perplexity(total_nll: float, total_words_plus_eos: int) -> float:
-    """exp(sum of nats / (words + one EOS a sentence)); a bound wherever the nats are one.
-
-    The unit of the literature's figures: EOS is counted, BOS is not.
+    Attributes:
+        nll: -log (1/K) sum_k w_k in nats, (B,): in expectation an upper bound on -log p(x) that
+            falls in K.
+        effective_sample_size: (sum w)^2 / sum w^2, 1 to K, (B,). Near 1, one sample decides and the
+            bound is loose.
     """
-    return _perplexity(total_nll, total_words_plus_eos)
+
+    nll: Tensor
+    effective_sample_size: Tensor
 
 
-def token_perplexity(total_nll: float, total_tokens: int) -> float:
-    """exp(sum of nats / tokens), EOS among them; comparable between equal tokenizers only."""
-    return _perplexity(total_nll, total_tokens)
+class ImportanceSums:
+    """Sums of importance weights over the samples seen so far, K of them for each sentence."""
+
+    def __init__(self) -> None:
+        self.num_samples = 0
+        self._total: Tensor | None = None  # log sum w, (B,)
+        self._squares: Tensor | None = None  # log sum w^2, (B,)
+
+    def add(self, log_weights: Tensor) -> None:
+        """Adds samples by their log weights (S, B), in nats."""
+        log_weights = _wide(log_weights)
+        total, squares = log_weights.logsumexp(0), (2 * log_weights).logsumexp(0)
+        if self._total is not None and self._squares is not None:
+            total = torch.logaddexp(self._total, total)
+            squares = torch.logaddexp(self._squares, squares)
+        self._total, self._squares = total, squares
+        self.num_samples += len(log_weights)
+
+    def estimate(self) -> ImportanceEstimate:
+        """The estimate of the samples so far."""
+        if self._total is None or self._squares is None:
+            raise ValueError("importance weighting needs at least one sample, got none.")
+        return ImportanceEstimate(
+            nll=math.log(self.num_samples) - self._total,
+            effective_sample_size=torch.exp(2 * self._total - self._squares),
+        )
 
 
-def _perplexity(total_nll: float, count: int) -> float:
-    if count < 1:
-        raise ValueError(f"a perplexity needs at least one predicted unit, got {count}.")
-    rate = total_nll / count  # nats per unit
-    return math.exp(rate) if rate < math.log(np.finfo(np.float64).max) else math.inf
+def importance_from_log_weights(log_weights: Tensor) -> ImportanceEstimate:
+    """The estimate of log weights (K, B), in nats."""
+    sums = ImportanceSums()
+    if len(log_weights):
+        sums.add(log_weights)
+    return sums.estimate()
+
+
+def importance_log_weights(
+    model: LatentVariableModel, posterior: Any, latents: Tensor, log_likelihood: Tensor
+) -> Tensor:
+    """log p(x|z) + log p(z) - log q(z|x) in nats, in float64: (S, B).
+
+    Args:
+        model: whose prior it is.
+        posterior: q(z|x) of the batch.
+        latents: samples of it, (S, B, Z).
+        log_likelihood: log p(x|z) at them, (S, B).
+    """
+    latents = _wide(latents)  # two densities of tens of nats cancel here
+    ratio = model.prior().log_prob(latents) - posterior.log_prob(latents)
+    return _wide(log_likelihood) + ratio
+
+
+def importance_estimate(
+    model: LatentVariableModel,
+    batch: Mapping[str, Tensor],
+    num_samples: int,
+    chunk_size: int | None = None,
+    *,
+    seed: int = 0,
+    rows: Sequence[int] | None = None,
+    posterior: Any = None,
+) -> ImportanceEstimate:
+    """-log (1/K) sum_k p(x, z_k) / q(z_k|x) of each sentence, and its effective sample size.
+
+    Independent of chunk and batch: the noise is keyed by (seed, row), and log K is that of the
+    samples drawn, also where chunks do not divide K. Source: Burda, Grosse and Salakhutdinov, arXiv
+    1509.00519.
+
+    Args:
+        model: the model.
+        batch: B sentences.
+        num_samples: K, exactly.
+        chunk_size: samples of a sentence decoded at once, so that B * chunk_size sequences are in
+            memory; None for all K.
+        seed: of the noise.
+        rows: number of each sentence in its data set; default: its place in the batch.
+        posterior: q(z|x) of the batch, where it is known already: nothing is encoded then.
+
+    Returns:
+        nll and effective_sample_size, (B,) in float64.
+    """
+    if num_samples < 1:
+        raise ValueError(f"num_samples (K) must be 1 or more, got {num_samples}.")
+    if chunk_size is not None and chunk_size < 1:
+        raise ValueError(f"chunk_size must be 1 or more, got {chunk_size}.")
+    if posterior is None:
+        posterior = model.posterior(batch)
+    count, latent_size = posterior.mean.shape
+    noise = RowNoise(range(count) if rows is None else rows, latent_size, seed=seed)
+    sums = ImportanceSums()
+    while sums.num_samples < num_samples:
+        left = num_samples - sums.num_samples
+        latents = sample_with_noise(posterior, noise.draw(min(left, chunk_size or left)))
+        likelihood = model.log_likelihood(batch, latents)
+        sums.add(importance_log_weights(model, posterior, latents, likelihood))
+    return sums.estimate()
+
+
+def iw_nll(
+    model: LatentVariableModel,
+    batch: Mapping[str, Tensor],
+    num_samples: int,
+    chunk_size: int | None = None,
+    *,
+    seed: int = 0,
+    rows: Sequence[int] | None = None,
+    posterior: Any = None,
+) -> Tensor:
+    """The `nll` of `importance_estimate`, where the arguments are explained: (B,), nats."""
+    return importance_estimate(
+        model, batch, num_samples, chunk_size, seed=seed, rows=rows, posterior=posterior
+    ).nll
+
+
+def _wide(values: Tensor) -> Tensor:
+    return values if values.device.type == "mps" else values.double()  # mps has no float64
