@@ -1,6 +1,6 @@
 """SeqVAETrainer: transformers' Trainer with our Objective, length buckets and a sampled bound."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -31,14 +31,15 @@ class SeqVAETrainer(Trainer):
     run that was cut short resumes with the same weights.
 
     Args:
-        model: a SeqVAEModel.
+        model: a SeqVAEModel, or one with its outputs and the estimators' protocol.
         args: TrainingArguments; `per_device_train_batch_size` rows a process.
         objective: beta schedule and KL term; default: config.kl_weight, plain KL. Its normalization
             decides whether a loss is per token or per sentence.
         train_dataset: tokenised rows (columns input_ids, labels, length:
             `hf_seqvae.data.tokenize`).
         eval_dataset: likewise, or a dict of them.
-        data_collator: default: pads with the tokenizer's (or the encoder's) pad token.
+        data_collator: default: pads with the tokenizer's (or the encoder's) pad token. One with
+            `columns` is given those lists of each row in place of input_ids and labels.
         processing_class: the tokenizer, saved beside the model.
         num_eval_samples: posterior samples a sentence in `evaluate`.
         eval_seed: of those samples.
@@ -54,7 +55,7 @@ class SeqVAETrainer(Trainer):
         objective: Objective | None = None,
         train_dataset: Dataset | None = None,
         eval_dataset: Dataset | dict[str, Dataset] | None = None,
-        data_collator: Collator | None = None,
+        data_collator: Callable[[list[dict[str, Any]]], Any] | None = None,
         processing_class: Any = None,
         num_eval_samples: int = 1,
         eval_seed: int = 0,

@@ -21,10 +21,20 @@ class ArrowRows(TorchDataset[Row]):
     """Rows of a tokenised data set, a whole batch in one access to the memory-mapped file.
 
     Index `ZERO_WEIGHT_ROW` is a row whose labels are all -100, which weighs nothing.
+
+    Args:
+        dataset: the rows.
+        extra_columns: columns of one value a row.
+        columns: those of a list of numbers a row, labels among them.
     """
 
-    def __init__(self, dataset: Dataset, extra_columns: Sequence[str] = ()):
-        names = ["input_ids", "labels", *extra_columns]
+    def __init__(
+        self,
+        dataset: Dataset,
+        extra_columns: Sequence[str] = (),
+        columns: Sequence[str] = ("input_ids", "labels"),
+    ):
+        names = [*columns, *extra_columns]
         missing = [name for name in names if name not in dataset.column_names]
         if missing:
             raise ValueError(
@@ -32,6 +42,7 @@ class ArrowRows(TorchDataset[Row]):
                 "tokenize() makes it."
             )
         self._rows = dataset.select_columns(names).with_format("arrow")
+        self._lists = list(columns)
         self._scalars = list(extra_columns)
 
     def __len__(self) -> int:
@@ -41,11 +52,11 @@ class ArrowRows(TorchDataset[Row]):
         return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: Sequence[int]) -> list[Row]:
-        """One row an index; token ids are views into one array a column."""
+        """One row an index; lists are views into one array a column."""
         real = [0 if index == ZERO_WEIGHT_ROW else index for index in indices]
         table: Any = self._rows[real]
         columns: dict[str, Any] = {
-            name: _split(table.column(name).combine_chunks()) for name in ("input_ids", "labels")
+            name: _split(table.column(name).combine_chunks()) for name in self._lists
         }
         columns.update({name: table.column(name).to_pylist() for name in self._scalars})
         rows = [
@@ -112,7 +123,11 @@ def build_loader(
         )
     return BatchLoader(
         sampler,
-        dataset=ArrowRows(tokenised, getattr(collator, "extra_columns", ())),
+        dataset=ArrowRows(
+            tokenised,
+            getattr(collator, "extra_columns", ()),
+            getattr(collator, "columns", ("input_ids", "labels")),
+        ),
         batch_sampler=sampler,
         collate_fn=collator,
         num_workers=num_workers,

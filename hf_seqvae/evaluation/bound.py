@@ -15,8 +15,6 @@ from hf_seqvae.metrics import (
     sample_with_noise,
 )
 
-_COLUMNS = ("input_ids", "attention_mask", "labels", "index")
-
 
 @contextmanager
 def evaluation_mode(model: Any) -> Iterator[None]:
@@ -44,9 +42,10 @@ def evaluate_bound(
     Args:
         model: a module with the estimators' protocol; its mode is restored. Batches are moved to
             the device of its first parameter.
-        batches: mappings of input_ids, attention_mask, labels and, optionally, `index` (B,): the
-            row of each sentence in the data set, which keys its noise. Without it rows are counted
-            as they come. Rows whose labels are all -100 do not count.
+        batches: mappings of what the model reads (for a `SeqVAEModel` input_ids and
+            attention_mask), labels and, optionally, `index` (B,): the row of each sentence in the
+            data set, which keys its noise. Without it rows are counted as they come. Rows whose
+            labels are all -100 do not count. Only tensors reach the model.
         num_samples: posterior samples a sentence, S.
         seed: of the posterior noise.
         gather: concatenates equally shaped tensors of all processes along axis 0
@@ -62,7 +61,9 @@ def evaluate_bound(
     indices, tables, seen = [], [], 0
     with evaluation_mode(model):
         for batch in batches:
-            batch = {name: batch[name].to(device) for name in batch if name in _COLUMNS}
+            batch = {
+                name: value.to(device) for name, value in batch.items() if isinstance(value, Tensor)
+            }
             index = batch.pop("index", None)
             if index is None:
                 if gather is not None:
