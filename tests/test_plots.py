@@ -1,4 +1,4 @@
-"""Plots: what is drawn, and what is read from a log that a kill cut off."""
+"""Plots of a training: what is drawn, and what is read from a log that a kill cut off."""
 
 import json
 import re
@@ -6,8 +6,7 @@ import re
 import pytest
 from matplotlib.image import imread
 
-from hf_seqvae import plots
-from hf_seqvae.plots import kl_per_dimension, read_log, training_curves
+from hf_seqvae.plots import information_over_training, read_log, style, training_curves
 
 
 def train(step, elbo=-30.0):
@@ -23,7 +22,7 @@ def valid(step, elbo=-31.0):
 def drawn(monkeypatch):
     """The figures that were drawn, in place of their files."""
     figures = []
-    monkeypatch.setattr(plots, "_save", lambda figure, path: figures.append(figure) or path)
+    monkeypatch.setattr(style, "save", lambda figure, path: figures.append(figure) or path)
     return figures
 
 
@@ -102,20 +101,20 @@ def test_a_broken_line_that_was_ended_is_an_error_that_names_it(tmp_path, rest):
         read_log(log)
 
 
-def test_kl_per_dimension_shows_every_dimension_largest_first(drawn):
-    kl_per_dimension([0.5, 2.0, 0.0, 1.0], "unused.png")
-    axis = drawn[0].axes[0]
-    assert [bar.get_height() for bar in axis.patches] == [2.0, 1.0, 0.5, 0.0]
-    assert [label.get_text() for label in axis.get_xticklabels()] == ["1", "3", "0", "2"]
-    assert "3.50 nats" in axis.get_title()
+def test_information_over_training_draws_kl_mi_and_beta_of_the_log(drawn):
+    information_over_training([train(1), valid(1), train(3), valid(3, -28.0)], "unused.png")
+    left, right = drawn[0].axes
+    lines = {line.get_label(): line.get_xydata().tolist() for line in left.lines}
+    assert lines["KL, what is paid"] == [[1, 2.5], [3, 2.5]]
+    assert lines["MI, what tells sentences apart"] == [[1, 1.5], [3, 1.5]]
+    assert right.lines[0].get_xydata().tolist() == [[1, 0.5], [3, 0.5]]
 
 
-@pytest.mark.parametrize("size", [1, 32, 200])
-def test_kl_per_dimension_is_an_image_for_any_latent_size(tmp_path, size):
-    path = kl_per_dimension([0.1] * size, tmp_path / "kl.png")
-    assert imread(path).std() > 0.05
+def test_information_over_training_needs_neither_mi_nor_beta(tmp_path):
+    path = information_over_training([{"step": 1, "eval/kl": 2.0}], tmp_path / "new" / "kl.png")
+    assert imread(path).std() > 0.02
 
 
-def test_kl_of_no_dimension_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="no latent dimension"):
-        kl_per_dimension([], tmp_path / "kl.png")
+def test_information_over_training_of_a_log_without_validations_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="holds no 'eval/kl'"):
+        information_over_training([train(1)], tmp_path / "kl.png")
