@@ -1,40 +1,81 @@
-"""evaluate: the likelihood bound of a model on text, and what its latents carry."""
+"""evaluate: the likelihood of a model on text, what its latents carry, and what it writes."""
 
+import hashlib
+import logging
+import os
+import re
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.text import Text
 
-from hf_seqvae.cli.figures import figures_table
-from hf_seqvae.cli.opening import open_space
-from hf_seqvae.cli.options import Device, Json, Model, Seed
+from hf_seqvae.cli.figures import comparison_table, figures_table
+from hf_seqvae.cli.opening import open_scorable
+from hf_seqvae.cli.options import Device, Json, Seed
 from hf_seqvae.cli.screen import print_json, stderr, stdout
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+    from hf_seqvae.evaluation import Processes, Report
 
 EVERYDAY = "everyday"
 EVERYDAY_SIZE = 2000
 
 
 def evaluate(
-    model: Model,
+    model: Annotated[
+        str | None,
+        typer.Argument(help="A run folder (its best/ is taken), a model folder or a Hub id."),
+    ] = None,
     data: Annotated[
-        str,
+        str | None,
         typer.Argument(
             help="A txt, csv, tsv, jsonl, json or parquet file, everyday, or a Hub data set."
         ),
-    ],
+    ] = None,
+    compare: Annotated[
+        tuple[str, str] | None,
+        typer.Option(
+            metavar="A B",
+            help="Two models, measured on DATA, or two folders of finished evaluations, side by "
+            "side: differences sentence by sentence, in standard errors.",
+        ),
+    ] = None,
     text_column: Annotated[str, typer.Option(help="Column that holds the text.")] = "text",
     split: Annotated[str, typer.Option(help="Split of everyday or of a Hub data set.")] = "test",
     num_texts: Annotated[
         int | None,
         typer.Option(help="Only the first texts; everyday: how many, by default 2000.", min=1),
     ] = None,
-    num_samples: Annotated[int, typer.Option(help="Posterior samples a sentence.", min=1)] = 1,
+    num_samples: Annotated[
+        int, typer.Option(help="Posterior samples a sentence of the bound.", min=1)
+    ] = 1,
+    iw_samples: Annotated[
+        int,
+        typer.Option(
+            help="K, importance samples a sentence: each is one decoding of the data. The "
+            "literature takes 500.",
+            min=1,
+        ),
+    ] = 50,
+    num_generated: Annotated[
+        int,
+        typer.Option(help="Reconstructions and samples that are measured as text.", min=1),
+    ] = 500,
+    bound_only: Annotated[
+        bool,
+        typer.Option("--bound-only", help="Neither importance samples nor generated text."),
+    ] = False,
     seed: Seed = 0,
-    batch_size: Annotated[int, typer.Option(help="Sentences at once.", min=1)] = 64,
+    batch_size: Annotated[int, typer.Option(help="Sentences encoded at once.", min=1)] = 64,
+    decode_size: Annotated[
+        int,
+        typer.Option(help="Sequences decoded at once: memory grows with it, not with K.", min=1),
+    ] = 512,
     truncate: Annotated[
         bool, typer.Option("--truncate", help="Cut texts that are too long instead of refusing.")
     ] = False,
@@ -44,53 +85,216 @@ def evaluate(
     lowercase: Annotated[
         bool, typer.Option("--lowercase", help="Lower-case the text first.")
     ] = False,
+    output_dir: Annotated[
+        Path | None,
+        typer.Option(help="Where results go as they come; by default a folder in runs/evaluate/."),
+    ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Measure again what the folder holds already.")
+    ] = False,
     device: Device = None,
     json: Json = False,
 ) -> None:
-    """Measure a model on text: bound, reconstruction, KL, mutual information, perplexity.
+    """Measure a model on text: likelihood, use of the latents, dispersion, generated text.
 
     Figures are nats a sentence unless they say otherwise. On everyday the exact probability of each
-    sentence is known and stands beside the bound. More figures, each with its definition: --json.
+    sentence is known and stands beside the bounds. A killed evaluation goes on with the same
+    command; a finished one is read. Every figure with its definition: --json, or report.json.
+
+    On several processes: python -m torch.distributed.run --nproc_per_node 2 --no-python hf-seqvae
+    evaluate MODEL DATA.
     """
-    space = open_space(model, device)
     from datasets import disable_progress_bars
 
-    from hf_seqvae import everyday
-    from hf_seqvae.data import Collator, tokenize
-    from hf_seqvae.evaluation import ChangedTextError, exact_nlls
-    from hf_seqvae.evaluation import evaluate as evaluate_model
-
     disable_progress_bars()
-    texts = load_texts(data, text_column, split, num_texts, lowercase)
-    rows = tokenize(
-        texts,
-        space.tokenizer,
-        None if space.decoder_tokenizer is space.tokenizer else space.decoder_tokenizer,
+    if compare is not None and data is None:
+        model, data = None, model  # hf-seqvae evaluate DATA --compare A B
+    if compare is None and (model is None or data is None):
+        raise ValueError(
+            "evaluate needs MODEL and DATA, or --compare A B with DATA or with two folders of "
+            "finished evaluations. See hf-seqvae evaluate --help."
+        )
+    if compare is not None and model is not None:
+        raise ValueError(
+            f"--compare {' '.join(compare)} names the models already: leave out {model!r}."
+        )
+    options = Options(
+        text_column=text_column,
+        split=split,
+        num_texts=num_texts,
+        lowercase=lowercase,
         max_length=max_length,
         truncate=truncate,
-    )
-    floor = None
-    if data == EVERYDAY:
-        try:
-            floor = exact_nlls(texts["text"][:], rows["labels"][:], space.decoder_tokenizer)
-        except ChangedTextError as error:
-            stderr().print(f"[yellow]note:[/] {error}", soft_wrap=True)
-    report = evaluate_model(
-        space.model,
-        rows,
-        collator=Collator.from_tokenizer(space.tokenizer),
         num_samples=num_samples,
+        iw_samples=None if bound_only else iw_samples,
+        num_generated=0 if bound_only else num_generated,
         seed=seed,
         batch_size=batch_size,
+        decode_size=decode_size,
+        device=device,
+        output_dir=output_dir,
+        fresh=fresh,
         progress=not json and sys.stdout.isatty(),
-        floor=floor,
     )
-    if json:
-        print_json({"model": model, "data": data, "split": split, **report.to_dict()})
+    if not options.processes.is_first:
+        logging.getLogger("hf_seqvae").setLevel(logging.ERROR)  # one voice is enough
+    if compare is not None:
+        sides = zip(compare, _folder_names(*compare), strict=True)
+        reports = [_report_of(name, data, options, folder) for name, folder in sides]
+        if options.processes.is_first:
+            _show_comparison(compare, reports, json)
         return
-    entropy = None if floor is None else everyday.entropy()
-    heading = split if data == EVERYDAY or not Path(data).is_file() else Path(data).name
-    stdout().print(figures_table({heading: report}, f"\n{model} on {data}", entropy=entropy))
+    assert model is not None and data is not None
+    report, folder = _measured(model, data, options, output_dir)
+    if not options.processes.is_first:
+        return
+    if json:
+        values = report.to_dict()
+        print_json({"output_dir": str(folder), **values})
+        return
+    _show(report, model, data, options, folder)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the options of `evaluate` came to."""
+
+    text_column: str
+    split: str
+    num_texts: int | None
+    lowercase: bool
+    max_length: int | None
+    truncate: bool
+    num_samples: int
+    iw_samples: int | None
+    num_generated: int
+    seed: int
+    batch_size: int
+    decode_size: int
+    device: str | None
+    output_dir: Path | None
+    fresh: bool
+    progress: bool
+    processes: "Processes" = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Join the other processes, where a launcher started some."""
+        import torch
+
+        from hf_seqvae.evaluation import launched_processes
+
+        processes = launched_processes(cpu=self.device == "cpu")
+        object.__setattr__(self, "processes", processes)
+        if processes.count > 1 and self.device in (None, "cuda") and torch.cuda.is_available():
+            object.__setattr__(self, "device", f"cuda:{os.environ['LOCAL_RANK']}")
+
+    @property
+    def measuring(self) -> dict[str, Any]:
+        """The arguments of `measure` among them."""
+        names = ("max_length", "truncate", "num_samples", "iw_samples", "num_generated", "seed")
+        names += ("batch_size", "decode_size", "fresh", "progress", "processes")
+        return {name: getattr(self, name) for name in names}
+
+
+def _report_of(name: str, data: str | None, options: Options, folder_name: str) -> "Report":
+    """The report of one side of a comparison."""
+    from hf_seqvae.evaluation import read_report
+
+    if data is None:
+        return read_report(Path(name))
+    folder = None if options.output_dir is None else options.output_dir / folder_name
+    return _measured(name, data, options, folder)[0]
+
+
+def _measured(
+    model: str, data: str, options: Options, folder: Path | None
+) -> tuple["Report", Path]:
+    """The report of a model on data, and its folder: by default one for exactly this question."""
+    from hf_seqvae.evaluation import measure
+
+    network, tokenizer, decoder_tokenizer = open_scorable(model, options.device)
+    with options.processes.first_before_others():
+        texts = load_texts(
+            data, options.text_column, options.split, options.num_texts, options.lowercase
+        )
+    folder = folder or _default_folder(model, data, network, texts, options)
+    if options.progress:
+        stderr().print(
+            f"results go to {folder}; {options.decode_size} sequences are decoded at once, "
+            "whatever K (--decode-size)",
+            style="dim",
+            markup=False,
+            soft_wrap=True,
+        )
+    report = measure(
+        network,
+        tokenizer,
+        texts,
+        decoder_tokenizer=None if decoder_tokenizer is tokenizer else decoder_tokenizer,
+        names=(model, data),
+        folder=folder,
+        is_everyday=data == EVERYDAY,
+        **options.measuring,
+    )
+    return report, folder
+
+
+def _default_folder(
+    model: str, data: str, network: Any, texts: "Dataset", options: Options
+) -> Path:
+    from hf_seqvae.evaluation.fingerprint import model_fingerprint, text_fingerprint
+
+    asked = [getattr(options, name) for name in ("max_length", "truncate", "num_samples")]
+    asked += [options.iw_samples, options.num_generated, options.seed]
+    whole = f"{model_fingerprint(network)} {text_fingerprint(texts['text'][:])} {asked}"
+    digest = hashlib.sha256(whole.encode()).hexdigest()[:8]
+    return Path("runs/evaluate") / f"{_slug(model)}-{_slug(Path(data).stem)}-{digest}"
+
+
+def _slug(name: str) -> str:
+    """A folder's name for a model: of a path its last part."""
+    name = Path(name).resolve().name if Path(name).exists() else name
+    return re.sub(r"[^\w.]+", "-", name).strip("-")
+
+
+def _folder_names(first: str, second: str) -> tuple[str, str]:
+    """A folder's name for each of two models; the last parts of two paths may be the same."""
+    names = _slug(first), _slug(second)
+    return names if names[0] != names[1] else (f"{names[0]}-1", f"{names[1]}-2")
+
+
+def _show(report: "Report", model: str, data: str, options: Options, folder: Path) -> None:
+    from hf_seqvae import everyday
+
+    entropy = everyday.entropy() if "exact_nll" in report.figures else None
+    named = data == EVERYDAY or not Path(data).is_file()
+    heading = options.split if named else Path(data).name
+    console = stdout()
+    console.print(figures_table({heading: report}, f"\n{model} on {data}", entropy=entropy))
+    spent = f"{report.wall_seconds:.0f} s, {report.cpu_seconds:.0f} s of CPU"
+    if report.peak_memory_mib is not None:
+        spent += f", at most {report.peak_memory_mib:,.0f} MiB in all"
+    console.print(Text(spent, style="dim"))
+    console.print(
+        Text.assemble(("every figure and its definition  ", "dim"), str(folder)), soft_wrap=True
+    )
+
+
+def _show_comparison(names: tuple[str, str], reports: list["Report"], json: bool) -> None:
+    import dataclasses
+
+    from hf_seqvae.evaluation import compare as differences
+
+    found = differences(*reports)
+    if json:
+        rows = [
+            {**dataclasses.asdict(item), "in_standard_errors": item.in_standard_errors}
+            for item in found
+        ]
+        sides = {name: report.to_dict() for name, report in zip(names, reports, strict=True)}
+        print_json({"reports": sides, "differences": rows})
+        return
+    stdout().print(comparison_table(_folder_names(*names), reports, found))
 
 
 def load_texts(

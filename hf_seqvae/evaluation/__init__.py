@@ -1,15 +1,24 @@
 """Evaluation: every metric over a data set -> Report, and the short form for training loops."""
 
 from hf_seqvae.evaluation.bound import evaluate_bound
+from hf_seqvae.evaluation.comparison import Difference, compare
 from hf_seqvae.evaluation.corpus import evaluate
 from hf_seqvae.evaluation.floor import ChangedTextError, exact_nlls
+from hf_seqvae.evaluation.measuring import measure, read_report
+from hf_seqvae.evaluation.processes import Processes, launched_processes
 from hf_seqvae.evaluation.report import Figure, Report
 
 __all__ = [
     "ChangedTextError",
+    "Difference",
     "Figure",
+    "Processes",
     "Report",
+    "compare",
     "evaluate",
     "evaluate_bound",
     "exact_nlls",
+    "launched_processes",
+    "measure",
+    "read_report",
 ]

@@ -1,30 +1,45 @@
 """The full evaluation: a data set is encoded once, decoded from samples, and all is measured."""
 
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from datasets import Dataset
-from rich.progress import track
 from torch import Tensor
 
 from hf_seqvae.data.collate import Collator
 from hf_seqvae.evaluation.bound import evaluation_mode
-from hf_seqvae.evaluation.figures import all_figures
-from hf_seqvae.evaluation.report import Report
+from hf_seqvae.evaluation.conventions import literature_figures
+from hf_seqvae.evaluation.figures import (
+    MINIBATCH,
+    likelihood_figures,
+    mean_figure,
+    perplexity_figures,
+    usage_figures,
+)
+from hf_seqvae.evaluation.fingerprint import (
+    config_fingerprint,
+    model_fingerprint,
+    token_fingerprint,
+    versions,
+)
+from hf_seqvae.evaluation.passes import Collate, Sentences, decode, encode, score
+from hf_seqvae.evaluation.processes import Processes
+from hf_seqvae.evaluation.report import Figure, Report
+from hf_seqvae.evaluation.spread import dispersion_figures
+from hf_seqvae.evaluation.store import Store, Table
 from hf_seqvae.metrics import (
+    LanguageModel,
+    LatentVariableModel,
     exchange_partners,
+    minibatch_mutual_information,
     pointwise_mutual_information,
-    reconstruction_nll,
     row_noise,
     sample_with_noise,
-    swap_gap,
 )
 from hf_seqvae.model.posterior import DiagonalGaussian
-
-Collate = Callable[[list[dict[str, Any]]], Mapping[str, Tensor]]
 
 
 def evaluate(
@@ -33,149 +48,257 @@ def evaluate(
     *,
     collator: Collate | None = None,
     num_samples: int = 1,
+    iw_samples: int | None = None,
     seed: int = 0,
     batch_size: int = 64,
+    decode_size: int = 512,
     device: str | torch.device | None = None,
     progress: bool = False,
     floor: Sequence[float] | np.ndarray | Tensor | None = None,
+    folder: str | Path | None = None,
+    fresh: bool = False,
+    processes: Processes | None = None,
 ) -> Report:
-    """Measures the likelihood bound and the use of the latents on a tokenised data set.
+    """Measures the likelihood and the use of the latents on a tokenised data set.
 
-    The posterior noise is keyed by (seed, row): no figure depends on batch size or order. Latents
-    are always sampled, since at the posterior mean the ELBO is no bound. The model runs in `eval()`
-    and is given back in the mode, and on the device, it came in.
+    Every sentence is encoded once; then it is decoded from its own samples, from those of another
+    sentence, and at z = 0. The posterior noise is keyed by (seed, row): no figure depends on batch
+    size, chunk, order or number of processes, but for rounding. Latents are always sampled, since
+    at the posterior mean the ELBO is no bound. The model runs in `eval()` and is given back in the
+    mode, and on the device, it came in.
 
     Args:
         model: a `SeqVAEModel`, or a module with the estimators' protocol and an
-            `encoder(input_ids=, attention_mask=)` that returns pooled, posterior_mean and
-            posterior_logvar.
+            `encoder(input_ids=, attention_mask=)` that returns last_hidden_state, pooled,
+            posterior_mean and posterior_logvar; or a `LanguageModel`, whose likelihood is exact.
         dataset: columns input_ids, labels (EOS last), length; num_words for the word perplexity.
         collator: list of {"input_ids", "labels"} -> tensors input_ids, attention_mask, labels;
             default: padding on the right.
-        num_samples: posterior samples a sentence, S.
+        num_samples: posterior samples a sentence of the bound, S.
+        iw_samples: importance samples a sentence, K >= S; None leaves iw_nll out, which costs K
+            decodings of the data set.
         seed: of the posterior noise and of the exchange of latents.
-        batch_size: sentences encoded or decoded at once.
+        batch_size: sentences encoded at once.
+        decode_size: sequences decoded at once (sentences times samples): what memory grows with, in
+            place of K.
         device: where to run; None for where the model is.
         progress: show progress bars.
         floor: exact -log p(x) of each row in nats (N,), where the source of the text is known: the
             bound is then compared with it sentence by sentence.
+        folder: where results go sentence by sentence, and a killed evaluation is taken up again;
+            None for nowhere.
+        fresh: drop what the folder holds.
+        processes: those that evaluate together; each must call this function. The report is the
+            same on all.
     """
-    started = time.perf_counter()
     lengths, words, exact_nll = _checked_columns(dataset, floor)
-    # masks tell what is padding, so any id pads
-    collator = Collator(pad_token_id=0) if collator is None else collator
+    _check_counts(num_samples, iw_samples, batch_size, decode_size, seed)
+    processes = processes or Processes()
     count = len(dataset)
     here = next(model.parameters()).device
     there = here if device is None else torch.device(device)
+    settings = {"seed": seed, "num_samples": num_samples, "iw_samples": iw_samples}
+    key = evaluation_key(model, dataset, **settings)
+    store = _opened(folder, key, processes, fresh)
+    sentences = Sentences(
+        dataset.select_columns(["input_ids", "labels"]),
+        lengths,
+        max(map(len, dataset["input_ids"])),
+        # masks tell what is padding, so any id pads
+        Collator(pad_token_id=0) if collator is None else collator,
+        batch_size,
+        there,
+        progress,
+    )
     if there != here:
         model.to(there)
     try:
         with evaluation_mode(model):
-            batches = _Batches(dataset, lengths, collator, batch_size, there, progress)
-            pooled, mean, logvar = _encode(model, batches)
-            posterior = DiagonalGaussian(mean, logvar)
-            noise = row_noise(range(count), num_samples, mean.shape[1], seed=seed)
-            latents = sample_with_noise(posterior, noise)  # (S, N, Z)
-            partners = exchange_partners(count, seed=seed) if count > 1 else None
-            nll, gap = _decode(model, batches, latents, partners)
-            per_sentence = {
-                "reconstruction_nll": nll,
-                "kl": posterior.kl().double().sum(1),
-                "posterior_mean": mean,
-                "posterior_logvar": logvar,
-            }
-            per_sentence["negative_elbo"] = nll + per_sentence["kl"]
-            if gap is not None:
-                per_sentence["swap_gap"] = gap
-                per_sentence["mutual_information"] = pointwise_mutual_information(
-                    mean, logvar, latents
+            if has_exact_likelihood(model):
+                columns = {"nll": score(model, sentences, store, processes)["nll"]}
+                _check_finite(columns)
+                figures = _exact_figures(columns["nll"], lengths, words)
+            else:
+                columns, figures = _measure(
+                    model,
+                    sentences,
+                    store,
+                    processes,
+                    words=words,
+                    exact_nll=exact_nll,
+                    num_samples=num_samples,
+                    iw_samples=iw_samples,
+                    decode_size=decode_size,
+                    seed=seed,
                 )
-            if exact_nll is not None:
-                per_sentence["exact_nll"] = exact_nll
-            for name, values in per_sentence.items():
-                _check_finite(name, values)
-            figures = all_figures(per_sentence, pooled, lengths, words, num_samples)
     finally:
         if there != here:
             model.to(here)
+    store.flush("decoded")
     return Report(
         figures=figures,
         num_sentences=count,
         num_tokens=int(lengths.sum()),
         num_words=None if words is None else int(words.sum()),
-        settings={"seed": seed, "num_samples": num_samples},
-        wall_seconds=time.perf_counter() - started,
-        per_sentence={name: values.numpy().copy() for name, values in per_sentence.items()},
+        settings=settings | {"batch_size": batch_size, "decode_size": decode_size},
+        model={"sha256": key["model_sha256"], "num_parameters": _num_parameters(model)},
+        data={"tokens_sha256": key["tokens_sha256"]},
+        versions=versions(),
+        device=str(there),
+        wall_seconds=max(processes.gather(store.wall_seconds)),
+        cpu_seconds=sum(processes.gather(store.cpu_seconds)),
+        num_processes=processes.count,
+        per_sentence={name: values.numpy().copy() for name, values in columns.items()},
     )
 
 
-class _Batches:
-    """Sentences in batches of similar length; iterating gives (rows, batch on the device)."""
+def _opened(
+    folder: str | Path | None, key: dict[str, Any], processes: Processes, fresh: bool
+) -> Store:
+    """The store of this process: the first one prepares the folder, and its error is everyone's."""
+    store, error = None, None
+    if processes.is_first:
+        try:
+            store = Store(folder, key, count=processes.count, fresh=fresh)
+        except (OSError, ValueError) as refusal:
+            error = refusal
+    error = processes.gather(error)[0]
+    if error is not None:
+        raise error
+    return store or Store(folder, key, rank=processes.rank, count=processes.count)
 
-    def __init__(
-        self,
-        dataset: Dataset,
-        lengths: Tensor,
-        collator: Collate,
-        batch_size: int,
-        device: torch.device,
-        progress: bool,
+
+def evaluation_key(
+    model: torch.nn.Module,
+    dataset: Dataset,
+    *,
+    num_samples: int,
+    iw_samples: int | None,
+    seed: int,
+) -> dict[str, Any]:
+    """Everything that the figures of `evaluate` depend on, as plain values."""
+    return {
+        "model_sha256": model_fingerprint(model),
+        "config_sha256": config_fingerprint(model),
+        "tokens_sha256": token_fingerprint(dataset),
+        "num_sentences": len(dataset),
+        "num_samples": num_samples,
+        "iw_samples": iw_samples,
+        "seed": seed,
+        "hf_seqvae": versions()["hf_seqvae"],
+    }
+
+
+def has_exact_likelihood(model: Any) -> bool:
+    """Whether it is a `LanguageModel` without latents."""
+    return isinstance(model, LanguageModel) and not isinstance(model, LatentVariableModel)
+
+
+def _measure(
+    model: Any,
+    sentences: Sentences,
+    store: Store,
+    processes: Processes,
+    *,
+    words: Tensor | None,
+    exact_nll: Tensor | None,
+    num_samples: int,
+    iw_samples: int | None,
+    decode_size: int,
+    seed: int,
+) -> tuple[dict[str, Tensor], dict[str, Figure]]:
+    """Columns by sentence and figures of a model with latents."""
+    count = len(sentences.lengths)
+    encoded = encode(model, sentences, store, processes)
+    _check_finite({name: encoded[name] for name in ("posterior_mean", "posterior_logvar")})
+    posterior = DiagonalGaussian(encoded["posterior_mean"], encoded["posterior_logvar"])
+    partners = exchange_partners(count, seed=seed) if count > 1 else None
+    decoded = decode(
+        model,
+        sentences,
+        store,
+        processes,
+        posterior=posterior,
+        partners=partners,
+        num_samples=num_samples,
+        iw_samples=iw_samples,
+        decode_size=decode_size,
+        seed=seed,
+    )
+    columns = _columns(decoded, posterior, num_samples, seed)
+    if exact_nll is not None:
+        columns["exact_nll"] = exact_nll
+    _check_finite(columns)
+    figures = likelihood_figures(columns, sentences.lengths, words, num_samples, iw_samples)
+    figures |= usage_figures(columns, sentences.lengths, num_samples)
+    figures |= dispersion_figures(encoded)
+    figures |= literature_figures(columns, sentences.lengths, words, iw_samples, seed=seed)
+    return columns, figures
+
+
+def _columns(
+    decoded: Table, posterior: DiagonalGaussian, num_samples: int, seed: int
+) -> dict[str, Tensor]:
+    """What is known of each sentence, (N, ...), out of both passes."""
+    count, latent_size = posterior.mean.shape
+    kl = posterior.kl().double().sum(1)
+    columns = {
+        "reconstruction_nll": decoded["nll"],
+        "kl": kl,
+        "negative_elbo": decoded["nll"] + kl,
+        "zero_nll": decoded["zero_nll"],
+        "zero_gap": decoded["zero_nll"] - decoded["nll"],
+        "posterior_mean": posterior.mean,
+        "posterior_logvar": posterior.logvar,
+    }
+    kept = ("iw_nll", "effective_sample_size", "saved_tokens", "saved_words", "saved_length")
+    columns |= {name: decoded[name] for name in kept if name in decoded}
+    if count > 1:
+        noise = row_noise(range(count), num_samples, latent_size, seed=seed)
+        latents = sample_with_noise(posterior, noise)  # (S, N, Z)
+        arguments = (posterior.mean, posterior.logvar, latents)
+        columns |= {
+            "exchanged_nll": decoded["exchanged_nll"],
+            "swap_gap": decoded["exchanged_nll"] - decoded["nll"],
+            "mutual_information": pointwise_mutual_information(*arguments),
+            "minibatch_mutual_information": minibatch_mutual_information(
+                *arguments, batch_size=MINIBATCH
+            ),
+        }
+    return columns
+
+
+def _exact_figures(nll: Tensor, lengths: Tensor, words: Tensor | None) -> dict[str, Figure]:
+    """Figures of a model without latents."""
+    return {
+        "exact_model_nll": mean_figure(
+            nll, "-log p(x) under the model, exact since it has no latents, nats a sentence"
+        ),
+        **perplexity_figures("", nll, lengths, words, "exact_model_nll"),
+    }
+
+
+def _num_parameters(model: torch.nn.Module) -> int:
+    return sum(value.numel() for value in model.parameters())
+
+
+def _check_counts(
+    num_samples: int, iw_samples: int | None, batch_size: int, decode_size: int, seed: int
+) -> None:
+    if seed < 0:
+        raise ValueError(f"seed must be 0 or more, got {seed}.")
+    for name, value in (
+        ("num_samples", num_samples),
+        ("batch_size", batch_size),
+        ("decode_size", decode_size),
     ):
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be 1 or more, got {batch_size}.")
-        self.rows = torch.argsort(lengths, stable=True).split(batch_size)
-        self.dataset = dataset.select_columns(["input_ids", "labels"])
-        self.collator = collator
-        self.device = device
-        self.progress = progress
-
-    def __call__(self, description: str) -> Iterable[tuple[Tensor, dict[str, Tensor]]]:
-        for rows in track(self.rows, description=description, disable=not self.progress):
-            columns = self.dataset[rows.tolist()]
-            features = [
-                {"input_ids": ids, "labels": labels}
-                for ids, labels in zip(columns["input_ids"], columns["labels"], strict=True)
-            ]
-            batch = {name: value.to(self.device) for name, value in self.collator(features).items()}
-            yield rows, batch
-
-    def in_order(self, chunks: list[Tensor]) -> Tensor:
-        """Chunks of rows as they were visited -> one tensor in the order of the data set."""
-        values = torch.cat(chunks)
-        restored = torch.empty_like(values)
-        restored[torch.cat(self.rows)] = values
-        return restored
-
-
-def _encode(model: Any, batches: _Batches) -> tuple[Tensor, Tensor, Tensor]:
-    """Pooled features (N, H), posterior means and log variances (N, Z)."""
-    pooled, means, logvars = [], [], []
-    for _, batch in batches("encoding"):
-        output = model.encoder(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
-        pooled.append(output.pooled.float().cpu())
-        means.append(output.posterior_mean.float().cpu())
-        logvars.append(output.posterior_logvar.float().cpu())
-    return batches.in_order(pooled), batches.in_order(means), batches.in_order(logvars)
-
-
-def _decode(
-    model: Any, batches: _Batches, latents: Tensor, partners: Tensor | None
-) -> tuple[Tensor, Tensor | None]:
-    """Each sentence's nll at its own latents, and what it loses at its partner's: (N,) each."""
-    nlls, gaps = [], []
-    for rows, batch in batches("decoding"):
-        nll = torch.zeros(len(rows), dtype=torch.float64)
-        gap = torch.zeros_like(nll)
-        for sample in latents:  # one sample at a time: memory does not grow with S
-            own = sample[rows].unsqueeze(0).to(batches.device)
-            own_nll = reconstruction_nll(model, batch, own)
-            nll += own_nll.cpu().double()
-            if partners is not None:
-                exchanged = sample[partners[rows]].unsqueeze(0).to(batches.device)
-                gap += swap_gap(model, batch, exchanged=exchanged, own_nll=own_nll).cpu().double()
-        nlls.append(nll / len(latents))
-        gaps.append(gap / len(latents))
-    return batches.in_order(nlls), None if partners is None else batches.in_order(gaps)
+        if value < 1:
+            raise ValueError(f"{name} must be 1 or more, got {value}.")
+    if iw_samples is not None and iw_samples < num_samples:
+        raise ValueError(
+            f"iw_samples (K) must be at least num_samples = {num_samples}, whose samples are the "
+            f"first of the K, got {iw_samples}. None leaves the importance weighting out."
+        )
 
 
 def _checked_columns(dataset: Dataset, floor: Any) -> tuple[Tensor, Tensor | None, Tensor | None]:
@@ -209,10 +332,11 @@ def _checked_columns(dataset: Dataset, floor: Any) -> tuple[Tensor, Tensor | Non
     return lengths, words, exact_nll
 
 
-def _check_finite(name: str, values: Tensor) -> None:
-    if not torch.isfinite(values).all():
-        row = int((~torch.isfinite(values)).nonzero()[0, 0])
-        raise ValueError(
-            f"{name} is not finite at row {row}: the weights have diverged, or the sentence has "
-            "probability 0. Evaluate an earlier checkpoint."
-        )
+def _check_finite(columns: Table) -> None:
+    for name, values in columns.items():
+        if not torch.isfinite(values).all():
+            row = int((~torch.isfinite(values)).nonzero()[0, 0])
+            raise ValueError(
+                f"{name} is not finite at row {row}: the weights have diverged, or the sentence "
+                "has probability 0. Evaluate an earlier checkpoint."
+            )

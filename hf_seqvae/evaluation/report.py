@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +37,16 @@ class Report:
         num_sentences: sentences evaluated.
         num_tokens: predicted tokens, one EOS a sentence among them.
         num_words: words, without EOS; None if the data set does not count them.
-        settings: what the figures depend on beside model and data (seed, num_samples).
-        wall_seconds: how long it took.
+        settings: what was asked for (seed, num_samples, iw_samples; batch_size and decode_size,
+            which figures do not depend on).
+        wall_seconds: how long it took, earlier sittings of a killed evaluation included.
+        cpu_seconds: of all processes together.
+        model, data: what was measured: name, number of parameters or sentences, SHA-256.
+        versions: of the libraries.
+        device: where the model ran.
+        num_processes: how many shared the work.
+        peak_memory_mib: the most that the first process held, everything included; None where
+            nobody looked.
         per_sentence: name -> array of N rows in the order of the data set; not part of the JSON.
     """
 
@@ -48,6 +56,13 @@ class Report:
     num_words: int | None
     settings: Mapping[str, Any]
     wall_seconds: float
+    cpu_seconds: float = 0.0
+    model: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    device: str = "cpu"
+    num_processes: int = 1
+    peak_memory_mib: float | None = None
     per_sentence: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
 
     def __getitem__(self, name: str) -> Figure:
@@ -58,14 +73,21 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain values, without the arrays per sentence."""
-        return {
-            "figures": {name: asdict(figure) for name, figure in self.figures.items()},
-            "num_sentences": self.num_sentences,
-            "num_tokens": self.num_tokens,
-            "num_words": self.num_words,
-            "settings": dict(self.settings),
-            "wall_seconds": self.wall_seconds,
-        }
+        plain = {item.name: getattr(self, item.name) for item in fields(self)}
+        del plain["per_sentence"]
+        figures = {name: asdict(figure) for name, figure in self.figures.items()}
+        mappings = ("settings", "model", "data", "versions")
+        return plain | {"figures": figures} | {name: dict(plain[name]) for name in mappings}
+
+    @classmethod
+    def from_dict(
+        cls, values: Mapping[str, Any], per_sentence: Mapping[str, np.ndarray] | None = None
+    ) -> "Report":
+        """The report whose `to_dict` gave these values."""
+        figures = {name: Figure(**figure) for name, figure in values["figures"].items()}
+        known = {item.name for item in fields(cls)}
+        rest = {name: value for name, value in values.items() if name in known - {"figures"}}
+        return cls(figures=figures, per_sentence=dict(per_sentence or {}), **rest)
 
     def to_json(self, path: str | Path | None = None) -> str:
         """The report as strict JSON (no NaN), also written to `path` if one is given."""

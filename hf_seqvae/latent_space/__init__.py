@@ -1,7 +1,15 @@
 """Latents out: sentences to latents and back, and the ways to move between them."""
 
 from hf_seqvae.latent_space.interpolation import INTERPOLATIONS, lerp, slerp
-from hf_seqvae.latent_space.loading import load_model, model_folder
+from hf_seqvae.latent_space.loading import load_model, load_scorable, model_folder
 from hf_seqvae.latent_space.space import LatentSpace
 
-__all__ = ["INTERPOLATIONS", "LatentSpace", "lerp", "load_model", "model_folder", "slerp"]
+__all__ = [
+    "INTERPOLATIONS",
+    "LatentSpace",
+    "lerp",
+    "load_model",
+    "load_scorable",
+    "model_folder",
+    "slerp",
+]

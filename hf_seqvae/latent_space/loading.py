@@ -1,10 +1,12 @@
 """A trained model and its tokenizers, from a run folder, a model folder or the Hub."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import (
     AutoModel,
+    AutoModelForCausalLM,
     AutoTokenizer,
     PreTrainedConfig,
     PreTrainedModel,
@@ -58,34 +60,56 @@ def load_model(
         OSError: the Hub does not have it, or cannot be reached.
     """
     source = model_folder(path)
-    try:
-        model_type = PreTrainedConfig.get_config_dict(source)[0].get("model_type")
-    except OSError as error:
-        raise OSError(f"{source!r} gives no model, as a folder or from the Hub: {error}") from error
+    model_type = _model_type(source)
     if model_type != "seqvae":
         raise ValueError(
             f"{source} holds a model of type {model_type!r}, not 'seqvae'. Give one that hf-seqvae "
             "train made (a run folder, its best/ or last/), or a Hub id of such a model."
         )
-    model = _weights(source)
+    model = _weights(source, AutoModel)
     tokenizer = AutoTokenizer.from_pretrained(source)
     decoder_tokenizer = tokenizer
     if has_file(source, f"{DECODER_TOKENIZER}/tokenizer_config.json"):
         decoder_tokenizer = AutoTokenizer.from_pretrained(source, subfolder=DECODER_TOKENIZER)
-    parts = {"encoder": (tokenizer, model.config.encoder)}
-    parts["decoder"] = (decoder_tokenizer, model.config.decoder)
-    for part, (its_tokenizer, config) in parts.items():
-        if len(its_tokenizer) > config.vocab_size:
-            raise ValueError(
-                f"the {part}'s tokenizer in {source} has {len(its_tokenizer)} tokens, its model "
-                f"{config.vocab_size}: they do not belong together. Save both from one run."
-            )
+    _check_fits("encoder's ", tokenizer, model.config.encoder, source)
+    _check_fits("decoder's ", decoder_tokenizer, model.config.decoder, source)
     model.to(torch.device("cpu" if device is None else device))  # pyright: ignore[reportArgumentType]
     return model.eval(), tokenizer, decoder_tokenizer
 
 
-def _weights(source: str) -> PreTrainedModel:
-    model, info = AutoModel.from_pretrained(source, output_loading_info=True)
+def load_scorable(
+    path: str | Path, *, device: str | torch.device | None = None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerBase]:
+    """As `load_model`, and also our LSTM language model, which has no latents."""
+    source = model_folder(path)
+    if _model_type(source) != "seqvae_lstm":
+        return load_model(path, device=device)
+    model = _weights(source, AutoModelForCausalLM)
+    tokenizer = AutoTokenizer.from_pretrained(source)
+    _check_fits("", tokenizer, model.config, source)
+    model.to(torch.device("cpu" if device is None else device))  # pyright: ignore[reportArgumentType]
+    return model.eval(), tokenizer, tokenizer
+
+
+def _model_type(source: str) -> str | None:
+    try:
+        return PreTrainedConfig.get_config_dict(source)[0].get("model_type")
+    except OSError as error:
+        raise OSError(f"{source!r} gives no model, as a folder or from the Hub: {error}") from error
+
+
+def _check_fits(
+    part: str, tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig, source: str
+) -> None:
+    if len(tokenizer) > config.vocab_size:
+        raise ValueError(
+            f"the {part}tokenizer in {source} has {len(tokenizer)} tokens, its model "
+            f"{config.vocab_size}: they do not belong together. Save both from one run."
+        )
+
+
+def _weights(source: str, auto: Any) -> PreTrainedModel:
+    model, info = auto.from_pretrained(source, output_loading_info=True)
     if info["missing_keys"]:
         missing = sorted(info["missing_keys"])
         raise ValueError(

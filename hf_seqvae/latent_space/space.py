@@ -122,7 +122,7 @@ class LatentSpace:
         texts: list[str] = []
         with _seeded(seed, device):
             for chunk in latents.to(device).split(self.batch_size):
-                texts += map(self._text, self.model.generate(latents=chunk, **settings).tolist())
+                texts += map(self.text, self.model.generate(latents=chunk, **settings).tolist())
         return texts
 
     def reconstruct(self, texts: Sequence[str], **generate_kwargs: Any) -> list[str]:
@@ -252,7 +252,7 @@ class LatentSpace:
                 )
         return encoded["input_ids"]
 
-    def _text(self, ids: list[int]) -> str:
+    def text(self, ids: list[int]) -> str:
         """What was generated, up to its end; unknown words stay visible."""
         tokenizer: Any = self.decoder_tokenizer
         config = self.model.generation_config
