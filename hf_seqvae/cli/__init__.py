@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+from hf_seqvae.cli.checking import selfcheck
+from hf_seqvae.cli.diagnosing import diagnose
 from hf_seqvae.cli.errors import ErrorGroup
 from hf_seqvae.cli.evaluating import evaluate
 from hf_seqvae.cli.exploring import (
@@ -59,6 +61,7 @@ for _function, _example in (
     (train, "hf-seqvae train quickstart --set training.epochs=5 --output-dir runs/short"),
     (recipe, "hf-seqvae recipe"),
     (evaluate, "hf-seqvae evaluate runs/quickstart my_text.csv --text-column review"),
+    (diagnose, "hf-seqvae diagnose runs/quickstart everyday --color-by tense"),
     (reconstruct, 'hf-seqvae reconstruct runs/quickstart "the girl reads a book ."'),
     (sample, "hf-seqvae sample runs/quickstart -n 5 --temperature 0.8"),
     (
@@ -78,5 +81,6 @@ for _function, _example in (
         neighbours,
         'hf-seqvae neighbours runs/quickstart "the girl reads a book ." --scale 0.4',
     ),
+    (selfcheck, "hf-seqvae selfcheck --only iw_nll --only kl"),
 ):
     app.command(epilog=f"[bold]Example:[/] {_example}")(_function)

@@ -36,6 +36,7 @@ def print_closing(
     if result.report:
         title = f"\nThe best weights of {recipe.name}, at step {result.progress.best_step}"
         console.print(figures_table(result.report, title, entropy=entropy))
+        print_verdict(console, result)
     sentences = shown_sentences(held_out_texts(recipe), space)
     if len(sentences) > 1:
         ends = list(pairwise(sentences))[::2]
@@ -51,6 +52,18 @@ def print_closing(
         console.print(Text(f"  {sentence}"))
     console.print()
     print_next(console, result, sentences)
+
+
+def print_verdict(console: Console, result: "TrainingResult") -> None:
+    """One line on the use of the latent, of the last split with two sentences or more."""
+    from hf_seqvae.cli.diagnosing import colour_of
+    from hf_seqvae.diagnosis import judge, measured_in
+
+    known = [report for report in result.report.values() if report.num_sentences > 1]
+    if known:
+        found = judge(measured_in(known[-1]))
+        verdict = (found.verdict, f"bold {colour_of(found.verdict)}")
+        console.print(Text.assemble("The latent: ", verdict, (f" ({found.rule})\n", "dim")))
 
 
 def print_next(console: Console, result: "TrainingResult", sentences: Sequence[str]) -> None:

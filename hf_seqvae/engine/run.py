@@ -11,7 +11,9 @@ from typing import Any
 from accelerate import Accelerator
 
 from hf_seqvae import recipe as recipes
+from hf_seqvae.callbacks import CollapseWatcher
 from hf_seqvae.data import Collator
+from hf_seqvae.diagnosis import known_setup
 from hf_seqvae.engine.bar import ProgressBar
 from hf_seqvae.engine.files import require_writable, write_text
 from hf_seqvae.engine.launch import (
@@ -21,6 +23,7 @@ from hf_seqvae.engine.launch import (
     launched_precision,
 )
 from hf_seqvae.engine.loader import epoch_length
+from hf_seqvae.engine.log import RunLog
 from hf_seqvae.engine.loop import Engine, total_steps
 from hf_seqvae.engine.parts import (
     Text,
@@ -170,15 +173,22 @@ def _build_engine(recipe: Recipe, text: Text, accelerator: Accelerator, folder: 
     settings, num_batches = build_settings(recipe), epoch_length(loader)
     optimizer = recipes.build_optimizer(recipe, model)
     num_steps = total_steps(settings, num_batches)
+    objective = recipes.build_objective(recipe, num_batches)
     watchers: list[Watcher] = [
         RecipeFile(recipe, folder / "recipe.yaml"),
         Curves(folder / "log.jsonl", folder / "curves.png", floor=text.entropy),
+        CollapseWatcher(
+            objective.beta,
+            RunLog(folder / "log.jsonl"),
+            num_sentences=len(text.held_out.get("validation", ())) or None,
+            setup=known_setup(model.config, recipe.to_dict()),
+        ),
     ]
     if training.trackers:
         watchers.append(Trackers(accelerator, recipe.name, recipe.to_dict()))
     return Engine(
         model,
-        recipes.build_objective(recipe, num_batches),
+        objective,
         loader,
         optimizer,
         folder,
