@@ -33,6 +33,8 @@ COMMANDS = [
     "train",
     "recipe",
     "evaluate",
+    "diagnose",
+    "selfcheck",
     "reconstruct",
     "sample",
     "interpolate",

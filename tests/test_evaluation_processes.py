@@ -154,6 +154,22 @@ def test_measuring_shares_the_work_and_the_first_process_writes(tmp_path):
         assert_same_report(report, reports[0], exactly=True)
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_first_process_goes_first_and_the_others_follow_also_where_it_fails(fails):
+    events = []
+
+    def call(processes):
+        with processes.first_before_others():
+            time.sleep(0.1 if processes.is_first else 0.0)
+            events.append(processes.is_first)
+            if fails:
+                raise ValueError("no such file")
+
+    results = in_processes(3, call)
+    assert events == [True, False, False]
+    assert all(isinstance(result, ValueError) == fails for result in results)
+
+
 def test_without_a_launcher_there_is_one_process(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     processes = launched_processes()

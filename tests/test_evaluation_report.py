@@ -1,5 +1,6 @@
 """The report: strict JSON and back, reasons in place of numbers, and the lines of its table."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -14,7 +15,7 @@ from evaluation_standins import (
     tokenised,
 )
 
-from hf_seqvae.evaluation import Report, evaluate
+from hf_seqvae.evaluation import Figure, Report, evaluate
 from hf_seqvae.evaluation.spread import dispersion_figures
 from hf_seqvae.metrics import feature_sums
 
@@ -53,6 +54,13 @@ def test_a_report_comes_back_whole_from_its_own_values():
     assert read == report
     assert_same_report(read, report, exactly=True)
     assert read.to_dict() == report.to_dict()
+
+
+def test_a_figure_that_is_no_number_is_refused_rather_than_written():
+    report = evaluate(BagOfWords(), tokenised())
+    broken = dict(report.figures) | {"kl": Figure(math.nan, "not a number")}
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        dataclasses.replace(report, figures=broken).to_json()
 
 
 def test_an_average_has_an_error_and_an_undefined_figure_a_reason():

@@ -8,10 +8,10 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from hf_seqvae.cli.evaluating import EVERYDAY, load_texts
 from hf_seqvae.cli.opening import open_space
 from hf_seqvae.cli.options import Device, Json, Model, Seed
 from hf_seqvae.cli.screen import plain_table, print_json, stderr, stdout
+from hf_seqvae.cli.texts import EVERYDAY, load_texts
 
 if TYPE_CHECKING:
     from datasets import Dataset

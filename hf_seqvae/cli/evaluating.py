@@ -16,14 +16,12 @@ from hf_seqvae.cli.figures import comparison_table, figures_table
 from hf_seqvae.cli.opening import open_scorable
 from hf_seqvae.cli.options import Device, Json, Seed
 from hf_seqvae.cli.screen import print_json, stderr, stdout
+from hf_seqvae.cli.texts import EVERYDAY, load_texts
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
     from hf_seqvae.evaluation import Processes, Report
-
-EVERYDAY = "everyday"
-EVERYDAY_SIZE = 2000
 
 
 def evaluate(
@@ -271,6 +269,8 @@ def _show(report: "Report", model: str, data: str, options: Options, folder: Pat
     heading = options.split if named else Path(data).name
     console = stdout()
     console.print(figures_table({heading: report}, f"\n{model} on {data}", entropy=entropy))
+    for name, path in _pictures(report, folder).items():
+        console.print(Text.assemble((f"{name}  ", "dim"), str(path)), soft_wrap=True)
     spent = f"{report.wall_seconds:.0f} s, {report.cpu_seconds:.0f} s of CPU"
     if report.peak_memory_mib is not None:
         spent += f", at most {report.peak_memory_mib:,.0f} MiB in all"
@@ -278,6 +278,28 @@ def _show(report: "Report", model: str, data: str, options: Options, folder: Pat
     console.print(
         Text.assemble(("every figure and its definition  ", "dim"), str(folder)), soft_wrap=True
     )
+
+
+def _pictures(report: "Report", folder: Path) -> dict[str, Path]:
+    """The KL of each dimension and what z saves at each token, drawn where they are known."""
+    from hf_seqvae import plots
+
+    figures, pictures = report.figures, {}
+    if "kl_per_dimension" in figures:
+        values: Any = figures["kl_per_dimension"].value
+        path = folder / "kl_per_dimension.png"
+        pictures["KL of each dimension"] = plots.kl_per_dimension(values, path)
+    if "position_savings" in figures:
+        saved, length = figures["position_savings"], figures["length_saving"]
+        numbers: Any = (saved.value, saved.standard_error, length.value, length.standard_error)
+        pictures["saved by position"] = plots.position_profile(
+            numbers[0],
+            folder / "position_profile.png",
+            standard_errors=numbers[1],
+            length_saving=numbers[2],
+            length_error=numbers[3],
+        )
+    return pictures
 
 
 def _show_comparison(names: tuple[str, str], reports: list["Report"], json: bool) -> None:
@@ -295,41 +317,3 @@ def _show_comparison(names: tuple[str, str], reports: list["Report"], json: bool
         print_json({"reports": sides, "differences": rows})
         return
     stdout().print(comparison_table(_folder_names(*names), reports, found))
-
-
-def load_texts(
-    data: str, text_column: str, split: str, num_texts: int | None, lowercase: bool
-) -> "Dataset":
-    """The texts to evaluate on, in a column "text"."""
-    from hf_seqvae.data import load_splits
-    from hf_seqvae.data.files import FORMATS
-
-    if data == EVERYDAY:
-        count = EVERYDAY_SIZE if num_texts is None else num_texts
-        sizes = {f"num_{name}": count if name == split else 1 for name in everyday_splits(split)}
-        found = load_splits(dataset=EVERYDAY, lowercase=lowercase, **sizes)[split]  # pyright: ignore[reportArgumentType]
-    elif Path(data).expanduser().is_file() or Path(data).suffix.lower() in FORMATS:
-        found = load_splits(
-            test_file=data, text_column=text_column, num_test=num_texts, lowercase=lowercase
-        )["test"]
-    else:
-        # not the name "test": a missing default test split would be passed over in silence
-        found = load_splits(
-            dataset=data,
-            text_column=text_column,
-            train_split=None,
-            validation_split=split,
-            test_split=None,
-            num_validation=num_texts,
-            lowercase=lowercase,
-        )["validation"]
-    return found  # pyright: ignore[reportReturnType]
-
-
-def everyday_splits(split: str) -> tuple[str, ...]:
-    """The splits of everyday, after a look whether `split` is one."""
-    from hf_seqvae.data.sources import SPLITS
-
-    if split not in SPLITS:
-        raise ValueError(f"--split of everyday must be one of {list(SPLITS)}, got {split!r}.")
-    return SPLITS
