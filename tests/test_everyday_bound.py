@@ -35,7 +35,10 @@ class Exact(nn.Module):
     def encoder(self, input_ids, attention_mask):
         mean = (self.table[input_ids] * attention_mask.unsqueeze(-1)).sum(1)
         return SimpleNamespace(
-            pooled=mean, posterior_mean=mean, posterior_logvar=torch.full_like(mean, self.logvar)
+            last_hidden_state=self.table[input_ids],
+            pooled=mean,
+            posterior_mean=mean,
+            posterior_logvar=torch.full_like(mean, self.logvar),
         )
 
     def posterior(self, batch):

@@ -160,7 +160,8 @@ def outcome(folder: Path) -> dict[str, Any]:
         line.pop("train/tokens_per_second", None)
     report = json.loads((folder / "report.json").read_text())
     for split in ("validation", "test"):
-        report[split].pop("wall_seconds")
+        for name in ("wall_seconds", "cpu_seconds"):
+            report[split].pop(name)
     files = {
         f"{name}/{path.name}": path.read_bytes()
         for name in ("best", "last", checkpoint.relative_to(folder))
