@@ -21,8 +21,8 @@ from safetensors import SafetensorError
 from transformers import GPT2Config
 
 from hf_seqvae import SeqVAEConfig, SeqVAEModel, everyday
-from hf_seqvae.data import tokenizer_from_words
-from hf_seqvae.evaluation import measure, measuring, read_report
+from hf_seqvae.data import tokenize, tokenizer_from_words
+from hf_seqvae.evaluation import evaluate, measure, measuring, read_report
 
 SETTINGS = {"num_samples": 2, "iw_samples": 4, "num_generated": 3, "seed": 1}
 EACH = 4 + 2 + 1
@@ -286,3 +286,14 @@ def test_a_language_model_is_measured_by_its_exact_nll(tmp_path):
     assert report["word_perplexity"].value == pytest.approx(expected, rel=1e-5)
     assert set(report.figures) == {"exact_model_nll", "word_perplexity", "token_perplexity"}
     assert report_in(tmp_path, model=model) == report == read_report(tmp_path)
+
+
+def test_a_language_model_is_held_against_the_floor_of_the_text():
+    rows = tokenize(tiny_data(), tiny_tokenizer())
+    floor = np.linspace(1.0, 4.0, len(rows))
+    report = evaluate(tiny_language_model(), rows, floor=floor)
+    differences = report.per_sentence["nll"] - floor
+    assert report["exact_nll"].value == pytest.approx(floor.mean())
+    assert report["model_gap"].value == pytest.approx(differences.mean())
+    error = differences.std(ddof=1) / len(rows) ** 0.5
+    assert report["model_gap"].standard_error == pytest.approx(error)

@@ -182,10 +182,11 @@ def test_states_of_half_precision_are_summed_in_float32():
 
 
 def test_equal_states_have_no_variance_and_never_less():
-    found = dispersion_of_sums(feature_sums(torch.full((3, 4, 7), 0.1), torch.ones(3, 4)))
-    assert 0 <= found.variance < 1e-6
-    assert 0 <= found.relative_variance < 1e-6
-    assert found.mean_cosine == pytest.approx(1)
+    for value in (0.1, 0.3, 0.7, 1.1):
+        found = dispersion_of_sums(feature_sums(torch.full((2, 3, 4), value), torch.ones(2, 3)))
+        assert 0 <= found.variance < 1e-6
+        assert 0 <= found.relative_variance < 1e-6
+        assert found.mean_cosine == pytest.approx(1)
 
 
 def test_the_dispersion_of_one_state_and_of_a_zero_state_is_refused():

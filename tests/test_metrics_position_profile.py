@@ -167,14 +167,14 @@ def test_a_decoder_sure_of_the_end_where_the_text_goes_on_costs_a_finite_number(
 
 def test_going_on_is_exact_where_the_end_is_nearly_sure_or_nearly_ruled_out():
     labels = torch.tensor([[A, EOS]])
-    for end in (-1e-12, -0.5, -0.7, -50.0, -800.0):
+    for end in (-1e-12, -0.5, -0.7, -50.0):
         word = torch.tensor([[[-900.0, -1.0]]]).double()
-        at_end, at_half = (
-            (word, torch.tensor([[[p, -1.0]]], dtype=torch.float64)) for p in (end, log(0.5))
+        at_end, never_at_end = (
+            (word, torch.tensor([[[p, -1.0]]], dtype=torch.float64)) for p in (end, -800.0)
         )
         goes_on = math.log(-math.expm1(end)) if end > -1 else math.log1p(-math.exp(end))
-        found = float(savings(at_end, at_half, labels).length)
-        assert found == pytest.approx(goes_on - log(0.5), rel=1e-12)
+        found = float(savings(at_end, never_at_end, labels).length)
+        assert found == pytest.approx(goes_on, rel=1e-12)
 
 
 # averages by place
@@ -201,13 +201,13 @@ def test_the_profile_does_not_read_behind_a_text_and_is_zero_where_none_reaches(
 
 
 def test_first_words_ratio_by_hand():
-    # quarters of 2 of 8 tokens, and of 1 of 3
-    saved = torch.tensor([[2.0, 4.0, 1, 1, 0, 0, 0, 0], [3.0, 3.0, 0, 0, 0, 0, 0, 0]])
-    ratio, error = first_words_ratio(saved, torch.tensor([8, 3]))
-    early, every = torch.tensor([3.0, 3.0]), torch.tensor([1.0, 2.0])
-    assert ratio == pytest.approx(3 / 1.5)
-    residuals = early - 2 * every  # 1, -1: their mean has error 1
-    assert error == pytest.approx(float(residuals.std()) / math.sqrt(2) / 1.5)
+    # the first quarter is 2 of 8 tokens, 1 of 3 and 2 of 6: 1.5 rounded up
+    saved = torch.tensor([[2.0, 4, 1, 1, 0, 0, 0, 0], [3, 3, 0, 0, 0, 0, 0, 0], [8, 4] + [0] * 6])
+    ratio, error = first_words_ratio(saved, torch.tensor([8, 3, 6]))
+    early, every = torch.tensor([3.0, 3, 6]), torch.tensor([1.0, 2, 2])
+    assert ratio == pytest.approx(4 / (5 / 3))
+    residuals = early - 2.4 * every
+    assert error == pytest.approx(float(residuals.std()) / math.sqrt(3) / (5 / 3))
 
 
 @pytest.mark.parametrize(

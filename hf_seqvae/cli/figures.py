@@ -24,6 +24,7 @@ ROWS = (
     ("entropy", "entropy", "of that grammar: no model does better on average"),
     ("bound_gap", "bound gap", "-ELBO less exact, sentence by sentence"),
     ("iw_gap", "IW gap", "IW-NLL less exact, sentence by sentence"),
+    ("model_gap", "gap", "the model's less the grammar's, sentence by sentence"),
     ("word_perplexity_bound", "word PPL, -ELBO", "exp(-ELBO / (words + one end a sentence))"),
     ("word_perplexity", "word PPL", "exp(nll / (words + one end a sentence))"),
     ("token_perplexity", "token PPL", "exp(nll / tokens), end included"),

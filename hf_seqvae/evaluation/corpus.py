@@ -14,6 +14,7 @@ from hf_seqvae.evaluation.bound import evaluation_mode
 from hf_seqvae.evaluation.conventions import literature_figures
 from hf_seqvae.evaluation.figures import (
     MINIBATCH,
+    floor_figures,
     likelihood_figures,
     mean_figure,
     perplexity_figures,
@@ -117,7 +118,9 @@ def evaluate(
             if has_exact_likelihood(model):
                 columns = {"nll": score(model, sentences, store, processes)["nll"]}
                 _check_finite(columns)
-                figures = _exact_figures(columns["nll"], lengths, words)
+                if exact_nll is not None:
+                    columns["exact_nll"] = exact_nll
+                figures = _exact_figures(columns, lengths, words)
             else:
                 columns, figures = _measure(
                     model,
@@ -268,12 +271,16 @@ def _columns(
     return columns
 
 
-def _exact_figures(nll: Tensor, lengths: Tensor, words: Tensor | None) -> dict[str, Figure]:
+def _exact_figures(
+    columns: dict[str, Tensor], lengths: Tensor, words: Tensor | None
+) -> dict[str, Figure]:
     """Figures of a model without latents."""
+    nll = columns["nll"]
     return {
         "exact_model_nll": mean_figure(
             nll, "-log p(x) under the model, exact since it has no latents, nats a sentence"
         ),
+        **floor_figures(columns),
         **perplexity_figures("", nll, lengths, words, "exact_model_nll"),
     }
 

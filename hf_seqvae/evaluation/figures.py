@@ -62,7 +62,7 @@ def likelihood_figures(
         ),
     }
     figures |= _importance(columns, iw)
-    figures |= _against_floor(columns)
+    figures |= floor_figures(columns)
     mean, logvar = columns["posterior_mean"], columns["posterior_logvar"]
     kl = kl_to_standard_normal(mean.double(), logvar.double())
     _, kl_errors = mean_and_standard_error(kl)
@@ -200,13 +200,17 @@ def _importance(columns: Columns, iw: int | None) -> dict[str, Figure]:
     }
 
 
-def _against_floor(columns: Columns) -> dict[str, Figure]:
+def floor_figures(columns: Columns) -> dict[str, Figure]:
+    """What is above the exact -log p(x) of the source of the text; none where that is not known."""
     if "exact_nll" not in columns:
         return {}
     exact = columns["exact_nll"]
-    gaps = {"bound_gap": ("negative_elbo", "negative_elbo")}
-    if "iw_nll" in columns:
-        gaps["iw_gap"] = ("iw_nll", "iw_nll")
+    known = {
+        "bound_gap": ("negative_elbo", "negative_elbo"),
+        "iw_gap": ("iw_nll", "iw_nll"),
+        "model_gap": ("nll", "exact_model_nll"),
+    }
+    gaps = {name: pair for name, pair in known.items() if pair[0] in columns}
     return {
         "exact_nll": mean_figure(
             exact, "exact -log p(x) under the source of the text, nats a sentence"
@@ -215,7 +219,7 @@ def _against_floor(columns: Columns) -> dict[str, Figure]:
             name: mean_figure(
                 columns[column] - exact,
                 f"{what} less exact_nll, sentence by sentence, nats; "
-                "a bound is not below -3 standard errors",
+                "no model and no bound is below -3 standard errors",
             )
             for name, (column, what) in gaps.items()
         },
