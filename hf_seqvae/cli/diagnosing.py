@@ -9,7 +9,19 @@ from rich.console import Console
 from rich.text import Text
 
 from hf_seqvae.cli.opening import open_space
-from hf_seqvae.cli.options import Device, Json, Model, Seed
+from hf_seqvae.cli.options import (
+    Data,
+    Device,
+    Json,
+    Lowercase,
+    MaxLength,
+    Model,
+    NumTexts,
+    Seed,
+    Split,
+    TextColumn,
+    Truncate,
+)
 from hf_seqvae.cli.screen import plain_table, print_json, stderr, stdout
 from hf_seqvae.cli.texts import EVERYDAY, load_texts
 
@@ -21,29 +33,15 @@ if TYPE_CHECKING:
 
 def diagnose(
     model: Model,
-    data: Annotated[
-        str,
-        typer.Argument(
-            help="A txt, csv, tsv, jsonl, json or parquet file, everyday, or a Hub data set."
-        ),
-    ],
-    text_column: Annotated[str, typer.Option(help="Column that holds the text.")] = "text",
-    split: Annotated[str, typer.Option(help="Split of everyday or of a Hub data set.")] = "test",
-    num_texts: Annotated[
-        int | None,
-        typer.Option(help="Only the first texts; everyday: how many, by default 2000.", min=1),
-    ] = None,
+    data: Data,
+    text_column: TextColumn = "text",
+    split: Split = "test",
+    num_texts: NumTexts = None,
     seed: Seed = 0,
     batch_size: Annotated[int, typer.Option(help="Sentences at once.", min=1)] = 64,
-    truncate: Annotated[
-        bool, typer.Option("--truncate", help="Cut texts that are too long instead of refusing.")
-    ] = False,
-    max_length: Annotated[
-        int | None, typer.Option(help="Most tokens of a text, if fewer than the model's.", min=1)
-    ] = None,
-    lowercase: Annotated[
-        bool, typer.Option("--lowercase", help="Lower-case the text first.")
-    ] = False,
+    truncate: Truncate = False,
+    max_length: MaxLength = None,
+    lowercase: Lowercase = False,
     color_by: Annotated[
         str | None,
         typer.Option(

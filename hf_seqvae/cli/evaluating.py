@@ -14,7 +14,19 @@ from rich.text import Text
 
 from hf_seqvae.cli.figures import comparison_table, figures_table
 from hf_seqvae.cli.opening import open_scorable
-from hf_seqvae.cli.options import Device, Json, Seed
+from hf_seqvae.cli.options import (
+    DATA,
+    MODEL,
+    Device,
+    Json,
+    Lowercase,
+    MaxLength,
+    NumTexts,
+    Seed,
+    Split,
+    TextColumn,
+    Truncate,
+)
 from hf_seqvae.cli.screen import print_json, stderr, stdout
 from hf_seqvae.cli.texts import EVERYDAY, load_texts
 
@@ -27,13 +39,11 @@ if TYPE_CHECKING:
 def evaluate(
     model: Annotated[
         str | None,
-        typer.Argument(help="A run folder (its best/ is taken), a model folder or a Hub id."),
+        typer.Argument(help=MODEL),
     ] = None,
     data: Annotated[
         str | None,
-        typer.Argument(
-            help="A txt, csv, tsv, jsonl, json or parquet file, everyday, or a Hub data set."
-        ),
+        typer.Argument(help=DATA),
     ] = None,
     compare: Annotated[
         tuple[str, str] | None,
@@ -43,12 +53,9 @@ def evaluate(
             "side: differences sentence by sentence, in standard errors.",
         ),
     ] = None,
-    text_column: Annotated[str, typer.Option(help="Column that holds the text.")] = "text",
-    split: Annotated[str, typer.Option(help="Split of everyday or of a Hub data set.")] = "test",
-    num_texts: Annotated[
-        int | None,
-        typer.Option(help="Only the first texts; everyday: how many, by default 2000.", min=1),
-    ] = None,
+    text_column: TextColumn = "text",
+    split: Split = "test",
+    num_texts: NumTexts = None,
     num_samples: Annotated[
         int, typer.Option(help="Posterior samples a sentence of the bound.", min=1)
     ] = 1,
@@ -74,15 +81,9 @@ def evaluate(
         int,
         typer.Option(help="Sequences decoded at once: memory grows with it, not with K.", min=1),
     ] = 512,
-    truncate: Annotated[
-        bool, typer.Option("--truncate", help="Cut texts that are too long instead of refusing.")
-    ] = False,
-    max_length: Annotated[
-        int | None, typer.Option(help="Most tokens of a text, if fewer than the model's.", min=1)
-    ] = None,
-    lowercase: Annotated[
-        bool, typer.Option("--lowercase", help="Lower-case the text first.")
-    ] = False,
+    truncate: Truncate = False,
+    max_length: MaxLength = None,
+    lowercase: Lowercase = False,
     output_dir: Annotated[
         Path | None,
         typer.Option(help="Where results go as they come; by default a folder in runs/evaluate/."),

@@ -4,10 +4,24 @@ from typing import Annotated
 
 import typer
 
-Model = Annotated[
-    str,
-    typer.Argument(help="A run folder (its best/ is taken), a model folder or a Hub id."),
+MODEL = "A run folder (its best/ is taken), a model folder or a Hub id."
+DATA = "A txt, csv, tsv, jsonl, json or parquet file, everyday, or a Hub data set."
+
+Model = Annotated[str, typer.Argument(help=MODEL)]
+Data = Annotated[str, typer.Argument(help=DATA)]
+TextColumn = Annotated[str, typer.Option(help="Column that holds the text.")]
+Split = Annotated[str, typer.Option(help="Split of everyday or of a Hub data set.")]
+NumTexts = Annotated[
+    int | None,
+    typer.Option(help="Only the first texts; everyday: how many, by default 2000.", min=1),
 ]
+Truncate = Annotated[
+    bool, typer.Option("--truncate", help="Cut texts that are too long instead of refusing.")
+]
+MaxLength = Annotated[
+    int | None, typer.Option(help="Most tokens of a text, if fewer than the model's.", min=1)
+]
+Lowercase = Annotated[bool, typer.Option("--lowercase", help="Lower-case the text first.")]
 Device = Annotated[
     str | None,
     typer.Option(help="cpu, cuda or cuda:1. By default a GPU where there is one.", metavar="NAME"),
