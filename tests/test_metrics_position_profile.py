@@ -174,7 +174,7 @@ def test_going_on_is_exact_where_the_end_is_nearly_sure_or_nearly_ruled_out():
         )
         goes_on = math.log(-math.expm1(end)) if end > -1 else math.log1p(-math.exp(end))
         found = float(savings(at_end, never_at_end, labels).length)
-        assert found == pytest.approx(goes_on, rel=1e-12)
+        assert found == pytest.approx(goes_on, rel=1e-12, abs=0)
 
 
 # averages by place

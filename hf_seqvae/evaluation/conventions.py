@@ -15,8 +15,7 @@ from torch import Tensor
 
 from hf_seqvae.evaluation.figures import mean_figure, perplexity_figure
 from hf_seqvae.evaluation.report import Figure
-from hf_seqvae.metrics import row_noise
-from hf_seqvae.metrics.mutual_information import pointwise_closed_form_information
+from hf_seqvae.metrics import pointwise_closed_form_information, row_noise
 from hf_seqvae.model.posterior import DiagonalGaussian
 
 _BATCH = 32

@@ -42,6 +42,7 @@ from hf_seqvae.metrics.mutual_information import (
     closed_form_mutual_information,
     minibatch_mutual_information,
     mutual_information,
+    pointwise_closed_form_information,
     pointwise_mutual_information,
 )
 from hf_seqvae.metrics.noise import RowNoise, row_noise, sample_with_noise
@@ -81,6 +82,7 @@ __all__ = [
     "mutual_information",
     "participation_ratio",
     "perplexity_and_standard_error",
+    "pointwise_closed_form_information",
     "pointwise_mutual_information",
     "position_profile",
     "ratio_and_standard_error",

@@ -101,7 +101,7 @@ def closed_form_mutual_information(
 def pointwise_closed_form_information(
     mean: Tensor, logvar: Tensor, latents: Tensor, *, batches: Sequence[Tensor] | None = None
 ) -> Tensor:
-    """Mutual information as the literature computes it, in nats, by sentence in their order: (n,).
+    """Mutual information as the literature computes it, in nats, batch after batch: (n,).
 
     E_q log q(z|x) in closed form, less log q(z) at one sample a sentence: noisy, so that it may
     fall below 0 and exceed its own cap ln N. He et al. (arXiv 1901.05534) take batches and weigh
