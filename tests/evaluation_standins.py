@@ -174,9 +174,10 @@ def assert_same_report(report, expected, *, exactly=False) -> None:
             continue
         np.testing.assert_allclose(found.value, figure.value, **tolerance, err_msg=name)
         if figure.standard_error is not None:
-            np.testing.assert_allclose(
-                found.standard_error, figure.standard_error, **tolerance, err_msg=name
-            )
+            errors = (
+                np.array(item.standard_error, dtype=float) for item in (found, figure)
+            )  # None becomes NaN
+            np.testing.assert_allclose(*errors, **tolerance, err_msg=name)
     assert set(report.per_sentence) == set(expected.per_sentence)
     for name, values in expected.per_sentence.items():
         np.testing.assert_allclose(report.per_sentence[name], values, **tolerance, err_msg=name)

@@ -61,7 +61,8 @@ def test_the_table_groups_figures_says_what_they_are_and_where_the_rest_is(model
     labels += ["reconstruction", "KL", "MI", "used", "active units", "swap gap", "zero gap"]
     assert [label for label in labels if f"\n  {label} " not in text] == []
     assert f"{everyday.entropy():.2f}" in text
-    assert "K = 3" in text and "at most ln 20 = 3.00" in text
+    flowing = " ".join(text.split())
+    assert "K = 3" in flowing and "at most ln 20 = 3.00" in flowing
     folder = re.search(r"every figure and its definition  (\S+)", text)[1]
     for name in ("negative_elbo", "iw_nll", "kl", "exact_nll"):
         figure = read_report(tmp_path / folder)[name]
@@ -347,3 +348,34 @@ def test_an_output_folder_that_cannot_be_made_is_refused(models, tmp_path):
     (tmp_path / "file").write_text("")
     arguments = ("everyday", *QUICK, "--output-dir", tmp_path / "file")
     assert "file" in refused("evaluate", models / "a", *arguments)
+
+
+def test_ctrl_c_says_where_the_results_are_and_how_to_go_on(models, monkeypatch, tmp_path):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hf_seqvae.evaluation.measure", interrupted)
+    arguments = ("everyday", *QUICK, "--output-dir", tmp_path / "out")
+    message = refused("evaluate", models / "a", *arguments, code=130)
+    assert str(tmp_path / "out") in message and "the same command goes on" in message
+
+
+def test_an_output_folder_that_is_a_file_is_refused(models, tmp_path):
+    (tmp_path / "out").write_text("mine")
+    message = refused(
+        "evaluate", models / "a", "everyday", *QUICK, "--output-dir", tmp_path / "out"
+    )
+    assert "--output-dir must be a folder that can be written to" in message
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_a_comparison_says_where_the_models_know_different_words(models, tmp_path):
+    words = [word for word in everyday.vocabulary() if word != "the"]
+    tokenizer_from_words(words, max_length=32).save_pretrained(tmp_path / "c")
+    for path in (models / "b").glob("*"):
+        if not (tmp_path / "c" / path.name).exists():
+            shutil.copy(path, tmp_path / "c" / path.name)
+    arguments = ("evaluate", "everyday", *QUICK, "--compare", models / "a")
+    note = "do not know the same words"
+    assert note in " ".join(call(*arguments, tmp_path / "c").stdout.split())
+    assert note not in " ".join(call(*arguments, models / "b").stdout.split())

@@ -117,6 +117,12 @@ def test_real_text_in_the_place_of_samples_reads_as_the_real_figures_do():
     assert odd["reverse_perplexity"].value < even["reverse_perplexity"].value  # it read the answer
 
 
+def test_both_trigrams_of_the_reverse_perplexity_read_as_many_sentences():
+    real = TEXTS[::2]  # what the data side reads
+    many = figures_of(Writer(copy, samples=[*real, *TEXTS]), num_generated=len(real) + len(TEXTS))
+    assert many["reverse_perplexity"].value == pytest.approx(many["real_reverse_perplexity"].value)
+
+
 def test_samples_follow_the_models_own_distribution_and_not_its_likeliest_words():
     """A decoder to which all words are nearly alike writes them all, also beyond the likeliest."""
     words = [f"w{number}" for number in range(80)]

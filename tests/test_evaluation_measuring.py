@@ -284,7 +284,8 @@ def test_a_language_model_is_measured_by_its_exact_nll(tmp_path):
     words = sum(len(text.split()) for text in TEXTS) + 7
     expected = math.exp(sum(by_hand) / words)
     assert report["word_perplexity"].value == pytest.approx(expected, rel=1e-5)
-    assert set(report.figures) == {"exact_model_nll", "word_perplexity", "token_perplexity"}
+    known = {"exact_model_nll", "word_perplexity", "token_perplexity", "unknown_share"}
+    assert set(report.figures) == known
     assert report_in(tmp_path, model=model) == report == read_report(tmp_path)
 
 
@@ -297,3 +298,11 @@ def test_a_language_model_is_held_against_the_floor_of_the_text():
     assert report["model_gap"].value == pytest.approx(differences.mean())
     error = differences.std(ddof=1) / len(rows) ** 0.5
     assert report["model_gap"].standard_error == pytest.approx(error)
+
+
+def test_the_share_of_unknown_words_is_counted():
+    report = measure(tiny_vae(), tiny_tokenizer(), tiny_data(["cats sleep .", "cats fly ."]))
+    unknown = tiny_tokenizer().unk_token_id
+    labels = tokenize(tiny_data(["cats sleep .", "cats fly ."]), tiny_tokenizer())["labels"]
+    by_hand = sum(ids.count(unknown) for ids in labels) / sum(map(len, labels))
+    assert report["unknown_share"].value == pytest.approx(by_hand) and by_hand > 0

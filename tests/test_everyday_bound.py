@@ -45,15 +45,17 @@ class Exact(nn.Module):
         encoded = self.encoder(batch["input_ids"], batch["attention_mask"])
         return DiagonalGaussian(encoded.posterior_mean, encoded.posterior_logvar)
 
+    def prior(self):
+        return DiagonalGaussian(torch.zeros(LATENT), torch.zeros(LATENT))
+
     def log_likelihood(self, batch, latents):
-        prior = DiagonalGaussian(torch.zeros(LATENT), torch.zeros(LATENT))
         evidence = []
         for row in batch["labels"].tolist():
             *words, end = [label for label in row if label != -100]
             assert end == TOKENIZER.eos_token_id, "the labels do not end with EOS"
             tokens = TOKENIZER.convert_ids_to_tokens(words)
             evidence.append(everyday.log_prob(" ".join(tokens)))  # refuses what is no sentence
-        density = self.posterior(batch).log_prob(latents) - prior.log_prob(latents)  # (S, B)
+        density = self.posterior(batch).log_prob(latents) - self.prior().log_prob(latents)  # (S, B)
         return torch.tensor(evidence, dtype=torch.float64) + density
 
 

@@ -11,6 +11,7 @@ from torch.testing import assert_close
 from hf_seqvae.metrics import (
     closed_form_mutual_information,
     kl_per_dimension,
+    minibatch_cap,
     minibatch_mutual_information,
     mutual_information,
     pointwise_mutual_information,
@@ -249,3 +250,11 @@ def test_a_posterior_that_is_not_finite_gives_no_number(estimate):
     mean, logvar, latents = random_posteriors(5, 2)
     logvar[2, 0] = math.nan
     assert not torch.isfinite(estimate(mean, logvar, latents)).any()
+
+
+@pytest.mark.parametrize("count", [2, 31, 32, 33, 36, 64, 95])
+def test_minibatch_cap_is_reached_where_all_posteriors_are_apart(count):
+    mean = 1e3 * torch.arange(count, dtype=torch.float64)[:, None]
+    logvar = torch.zeros_like(mean)
+    information = minibatch_mutual_information(mean, logvar, mean).mean()
+    assert float(information) == pytest.approx(minibatch_cap(count))

@@ -185,15 +185,17 @@ def test_the_profile_averages_over_the_sentences_that_reach_a_place():
     profile = position_profile(saved, torch.tensor([3, 2, 1]))
     assert profile.count.tolist() == [3, 2, 1]
     assert profile.mean.tolist() == [4.0, 4.0, 4.0]
-    errors = [math.sqrt((9 + 1 + 16) / 2 / 3), math.sqrt((4 + 4) / 1 / 2), 0.0]
-    assert_close(profile.standard_error, torch.tensor(errors, dtype=torch.float64))
+    errors = [math.sqrt((9 + 1 + 16) / 2 / 3), math.sqrt((4 + 4) / 1 / 2), math.nan]
+    assert_close(profile.standard_error, torch.tensor(errors, dtype=torch.float64), equal_nan=True)
 
 
 def test_the_profile_does_not_read_behind_a_text_and_is_zero_where_none_reaches():
     saved = torch.tensor([[1.0, math.nan, math.inf], [2.0, 5.0, math.nan]])
     profile = position_profile(saved, torch.tensor([1, 2]))
     assert profile.mean.tolist() == [1.5, 5.0, 0.0]
-    assert profile.standard_error.tolist() == [0.5, 0.0, 0.0]
+    # one sentence has no spread, and none has neither
+    assert profile.standard_error.isnan().tolist() == [False, True, True]
+    assert profile.standard_error[0] == 0.5
     assert profile.count.tolist() == [2, 1, 0]
 
 
@@ -201,13 +203,20 @@ def test_the_profile_does_not_read_behind_a_text_and_is_zero_where_none_reaches(
 
 
 def test_first_words_ratio_by_hand():
-    # the first quarter is 2 of 8 tokens, 1 of 3 and 2 of 6: 1.5 rounded up
+    # the first quarter is 2 of 8 tokens, 3/4 of the first of 3, and 1.5 of 6
     saved = torch.tensor([[2.0, 4, 1, 1, 0, 0, 0, 0], [3, 3, 0, 0, 0, 0, 0, 0], [8, 4] + [0] * 6])
     ratio, error = first_words_ratio(saved, torch.tensor([8, 3, 6]))
-    early, every = torch.tensor([3.0, 3, 6]), torch.tensor([1.0, 2, 2])
-    assert ratio == pytest.approx(4 / (5 / 3))
-    residuals = early - 2.4 * every
+    early, every = torch.tensor([3.0, 3, 20 / 3]), torch.tensor([1.0, 2, 2])
+    assert ratio == pytest.approx((38 / 9) / (5 / 3))
+    residuals = early - ratio * every
     assert error == pytest.approx(float(residuals.std()) / math.sqrt(3) / (5 / 3))
+
+
+@pytest.mark.parametrize("length", [4, 5, 6, 7, 9, 13])
+def test_first_words_ratio_reaches_four_at_any_length(length):
+    saved = torch.zeros(2, length)
+    saved[:, 0] = 3.0
+    assert first_words_ratio(saved, torch.full((2,), length))[0] == pytest.approx(4.0)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
+from hf_seqvae.cli.errors import CommandFailed
 from hf_seqvae.cli.figures import comparison_table, figures_table
 from hf_seqvae.cli.opening import open_scorable
 from hf_seqvae.cli.options import (
@@ -225,16 +226,23 @@ def _measured(
             markup=False,
             soft_wrap=True,
         )
-    report = measure(
-        network,
-        tokenizer,
-        texts,
-        decoder_tokenizer=None if decoder_tokenizer is tokenizer else decoder_tokenizer,
-        names=(model, data),
-        folder=folder,
-        is_everyday=data == EVERYDAY,
-        **options.measuring,
-    )
+    try:
+        report = measure(
+            network,
+            tokenizer,
+            texts,
+            decoder_tokenizer=None if decoder_tokenizer is tokenizer else decoder_tokenizer,
+            names=(model, data),
+            folder=folder,
+            is_everyday=data == EVERYDAY,
+            **options.measuring,
+        )
+    except KeyboardInterrupt as error:
+        raise CommandFailed(
+            f"interrupted. What was measured is kept in {folder}, but for the last seconds: the "
+            "same command goes on.",
+            exit_code=130,
+        ) from error
     return report, folder
 
 

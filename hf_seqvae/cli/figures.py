@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 ROWS = (
     (None, "likelihood", "nats a sentence, ± standard error"),
     ("negative_elbo", "-ELBO", "bound: -log p(x) is at most this"),
-    ("iw_nll", "IW-NLL", "a tighter bound, by importance weights"),
+    ("iw_nll", "IW-NLL", "by importance weights: in expectation a tighter bound"),
     ("iw_effective_sample_size", "samples that count", "of the weights; near 1 it is loose"),
     ("exact_model_nll", "-log p(x)", "exact: the model has no latents"),
     ("exact_nll", "-log p(x)", "exact, by the grammar that wrote the text"),
@@ -29,12 +29,13 @@ ROWS = (
     ("word_perplexity", "word PPL", "exp(nll / (words + one end a sentence))"),
     ("token_perplexity", "token PPL", "exp(nll / tokens), end included"),
     ("token_perplexity_bound", "token PPL, -ELBO", "exp(-ELBO / tokens), end included"),
+    ("unknown_share", "unknown words", "share of the tokens that are <unk> to the model"),
     (None, "use of the latents", "nats a sentence"),
     ("reconstruction_nll", "reconstruction", "-log p(x|z), z from the posterior, end included"),
     ("kl", "KL", "KL(q(z|x) || p(z)): what z may carry"),
     ("kl_per_dimension", "most of it in", "the dimension to traverse first"),
     ("mutual_information", "MI", "I(x; z) under q: what z tells of the sentence"),
-    ("minibatch_mutual_information", "MI in batches", "of 32 sentences, as He et al. 2019"),
+    ("minibatch_mutual_information", "MI in batches", "within 32 sentences in a row"),
     ("used_fraction", "used", "MI / KL: the rest is paid and tells nothing"),
     ("active_units", "active units", "dimensions whose posterior mean varies >= 0.01"),
     ("swap_gap", "swap gap", "lost when z is another sentence's"),
@@ -118,6 +119,7 @@ def comparison_table(
         column.justify = "right"
     table.columns[-1].style = "dim"
     labels = {name: label for name, label, _ in ROWS if name is not None}
+    meanings = {name: meaning for name, _, meaning in ROWS if name is not None}
     paired = {item.name: item for item in differences}
     against = [name for name in paired if " against " in name]  # a model without latents
     for name in dict.fromkeys([*against, *labels, *paired]):
@@ -127,7 +129,7 @@ def comparison_table(
             continue
         cells = [Text("-") if figure is None else _cell(figure) for figure in figures]
         if item is None:
-            table.add_row(labels[name], *cells, "", "", "")
+            table.add_row(labels[name], *cells, "", "", meanings[name] + _caps(name, figures))
             continue
         error = "" if item.standard_error is None else f" ± {item.standard_error:.3f}"
         ratio = item.in_standard_errors
@@ -136,7 +138,15 @@ def comparison_table(
             *cells,
             f"{item.difference:+.3f}{error}",
             "-" if ratio is None else Text(f"{ratio:+.1f}", style="bold" if abs(ratio) > 3 else ""),
-            _SIGNS[item.sign],
+            _SIGNS[item.sign] + _caps(name, figures),
+        )
+    unknown = {
+        str(figure.value) for report in reports if (figure := report.figures.get("unknown_share"))
+    }
+    if len(unknown) > 1:
+        table.caption = (
+            "The models do not know the same words: an unknown one costs less than a word, so the "
+            "likelihood is not lower by merit alone."
         )
     return table
 
@@ -150,7 +160,7 @@ def _cell(figure: "Figure") -> Text:
     if isinstance(figure.value, int):
         of_all = "" if figure.cap is None else f" of {figure.cap:.0f}"
         return Text(f"{figure.value}{of_all}")
-    text = Text(f"{figure.value:.2f}")
+    text = Text(f"{figure.value:.2f}".replace("-0.00", "0.00"))
     if isinstance(figure.standard_error, float):
         text.append(f" ± {figure.standard_error:.2f}", style="dim")
     return text
@@ -168,5 +178,6 @@ def _caps(name: str, found: list["Figure | None"]) -> str:
     if "mutual_information" not in name:
         return ""
     caps = [figure.cap for figure in known if figure.cap is not None]
-    shown = dict.fromkeys(f"ln {math.exp(cap):.0f} = {cap:.2f}" for cap in caps)
+    whole = "ln {:.0f} = " if name == "mutual_information" else ""
+    shown = dict.fromkeys(whole.format(math.exp(cap)) + f"{cap:.2f}" for cap in caps)
     return f"; at most {' and '.join(shown)}" if caps else ""

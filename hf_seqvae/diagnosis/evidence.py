@@ -32,7 +32,7 @@ class Evidence:
     label: str
     value: float | list[float] | None
     reading: str
-    standard_error: float | list[float] | None = None
+    standard_error: float | list[float] | list[float | None] | None = None
     cap: float | None = None
     unit: str = ""
 
@@ -154,8 +154,8 @@ def _places(report: Report) -> Iterator[Evidence]:
     ratio = report.figures.get("first_words_ratio")
     if ratio is not None:
         reading = (
-            "savings a token in the first quarter over those in all: 1, all words alike; near 4, z "
-            "holds the first words alone"
+            "savings a token in the first quarter over those in all: 1, all words alike; 4, z "
+            "holds the first quarter alone"
         )
         yield _line("first_words_ratio", "first words", ratio, reading)
 

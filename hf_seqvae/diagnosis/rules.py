@@ -2,7 +2,8 @@
 
 The rules stand in an order and the first that holds decides, so every set of figures has exactly
 one verdict. Where the mutual information is undefined, or so near its cap that it could be
-anything above, the swap gap speaks alone. The thresholds are ours, set on the runs of
+anything above, its share of the KL is not judged: the swap gap speaks, against what is known of the
+information. The thresholds are ours, set on the runs of
 training/results/ and on the toy models whose rate is paid and not used.
 """
 

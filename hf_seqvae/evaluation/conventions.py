@@ -46,11 +46,13 @@ def literature_figures(
         latents = DiagonalGaussian(mean, logvar)
         z = latents.mean + torch.exp(0.5 * latents.logvar) * noise[0]
         batches = same_length_batches(lengths)
+        cap = sum(len(rows) * math.log(len(rows)) for rows in batches) / count
         figures["he_mutual_information"] = mean_figure(
             pointwise_closed_form_information(mean, logvar, z, batches=batches),
             f"MI as He et al. 2019 compute it: within {len(batches)} batches of at most {_BATCH} "
-            "sentences of equal length, weighted by size; one sample, nats",
-            cap=math.log(_BATCH),
+            "sentences of equal length, weighted by size, its first term in closed form, so that "
+            "noise may take it below 0 and above its cap; one sample, nats",
+            cap=cap,
         )
         figures["li_mutual_information"] = mean_figure(
             pointwise_closed_form_information(mean, logvar, z),

@@ -11,6 +11,12 @@ from torch import Tensor
 
 from hf_seqvae.data.collate import Collator
 from hf_seqvae.evaluation.bound import evaluation_mode
+from hf_seqvae.evaluation.checks import (
+    check_counts,
+    check_finite,
+    check_protocol,
+    checked_columns,
+)
 from hf_seqvae.evaluation.conventions import literature_figures
 from hf_seqvae.evaluation.figures import (
     MINIBATCH,
@@ -92,8 +98,9 @@ def evaluate(
         processes: those that evaluate together; each must call this function. The report is the
             same on all.
     """
-    lengths, words, exact_nll = _checked_columns(dataset, floor)
-    _check_counts(num_samples, iw_samples, batch_size, decode_size, seed)
+    check_protocol(model)
+    lengths, words, exact_nll = checked_columns(dataset, floor)
+    check_counts(num_samples, iw_samples, batch_size, decode_size, seed)
     processes = processes or Processes()
     count = len(dataset)
     here = next(model.parameters()).device
@@ -117,7 +124,7 @@ def evaluate(
         with evaluation_mode(model):
             if has_exact_likelihood(model):
                 columns = {"nll": score(model, sentences, store, processes)["nll"]}
-                _check_finite(columns)
+                check_finite(columns)
                 if exact_nll is not None:
                     columns["exact_nll"] = exact_nll
                 figures = _exact_figures(columns, lengths, words)
@@ -213,7 +220,7 @@ def _measure(
     """Columns by sentence and figures of a model with latents."""
     count = len(sentences.lengths)
     encoded = encode(model, sentences, store, processes)
-    _check_finite({name: encoded[name] for name in ("posterior_mean", "posterior_logvar")})
+    check_finite({name: encoded[name] for name in ("posterior_mean", "posterior_logvar")})
     posterior = DiagonalGaussian(encoded["posterior_mean"], encoded["posterior_logvar"])
     partners = exchange_partners(count, seed=seed) if count > 1 else None
     decoded = decode(
@@ -231,7 +238,7 @@ def _measure(
     columns = _columns(decoded, posterior, num_samples, seed)
     if exact_nll is not None:
         columns["exact_nll"] = exact_nll
-    _check_finite(columns)
+    check_finite(columns)
     figures = likelihood_figures(columns, sentences.lengths, words, num_samples, iw_samples)
     figures |= usage_figures(columns, sentences.lengths, num_samples)
     figures |= dispersion_figures(encoded)
@@ -287,63 +294,3 @@ def _exact_figures(
 
 def _num_parameters(model: torch.nn.Module) -> int:
     return sum(value.numel() for value in model.parameters())
-
-
-def _check_counts(
-    num_samples: int, iw_samples: int | None, batch_size: int, decode_size: int, seed: int
-) -> None:
-    if seed < 0:
-        raise ValueError(f"seed must be 0 or more, got {seed}.")
-    for name, value in (
-        ("num_samples", num_samples),
-        ("batch_size", batch_size),
-        ("decode_size", decode_size),
-    ):
-        if value < 1:
-            raise ValueError(f"{name} must be 1 or more, got {value}.")
-    if iw_samples is not None and iw_samples < num_samples:
-        raise ValueError(
-            f"iw_samples (K) must be at least num_samples = {num_samples}, whose samples are the "
-            f"first of the K, got {iw_samples}. None leaves the importance weighting out."
-        )
-
-
-def _checked_columns(dataset: Dataset, floor: Any) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Lengths, words and exact nll of each row, (N,); the latter two where they are known."""
-    missing = sorted({"input_ids", "labels", "length"} - set(dataset.column_names))
-    if missing:
-        raise ValueError(
-            f"the data set has no column {missing}, only {dataset.column_names}: tokenise it first."
-        )
-    if len(dataset) == 0:
-        raise ValueError("the data set is empty: there is nothing to evaluate.")
-    lengths = torch.tensor(dataset["length"][:])
-    if (lengths < 1).any():
-        row = int((lengths < 1).nonzero()[0])
-        raise ValueError(f"row {row} has no label: labels are the text's tokens and one EOS.")
-    words = torch.tensor(dataset["num_words"][:]) if "num_words" in dataset.column_names else None
-    if floor is None:
-        return lengths, words, None
-    exact_nll = torch.as_tensor(floor, dtype=torch.float64).cpu()
-    if exact_nll.shape != (len(dataset),):
-        raise ValueError(
-            f"floor must hold -log p(x) of each of the {len(dataset)} rows, "
-            f"got shape {tuple(exact_nll.shape)}."
-        )
-    if not (exact_nll >= 0).all():
-        row = int((~(exact_nll >= 0)).nonzero()[0])
-        raise ValueError(
-            f"floor must be -log p(x), which is 0 or more for text; row {row} has "
-            f"{float(exact_nll[row])}. If these are log probabilities, negate them."
-        )
-    return lengths, words, exact_nll
-
-
-def _check_finite(columns: Table) -> None:
-    for name, values in columns.items():
-        if not torch.isfinite(values).all():
-            row = int((~torch.isfinite(values)).nonzero()[0, 0])
-            raise ValueError(
-                f"{name} is not finite at row {row}: the weights have diverged, or the sentence "
-                "has probability 0. Evaluate an earlier checkpoint."
-            )

@@ -12,6 +12,7 @@ from hf_seqvae.metrics import (
     first_words_ratio,
     kl_per_dimension,
     mean_and_standard_error,
+    minibatch_cap,
     perplexity_and_standard_error,
     position_profile,
     used_fraction,
@@ -142,7 +143,10 @@ def usage_figures(columns: Columns, lengths: Tensor, num_samples: int) -> dict[s
     minibatch = f"I(x; z) within batches of {MINIBATCH} sentences, nats, {samples}"
     used = "min(1, mutual_information / kl): the share of the rate that tells sentences apart"
     units = f"dimensions of {latent_size} whose posterior mean has variance >= {ACTIVE}"
-    exchange = f"nats a sentence lost at the latents of another of the {count} sentences, {samples}"
+    exchange = (
+        f"nats a sentence lost at the latents of another of the {count} sentences, {samples}; the "
+        "standard error takes sentences for independent, though each lends its latents to one other"
+    )
     foreign = f"-log p(x|z) at the latents of another sentence, nats a sentence, {samples}"
     if count == 1:
         caps = {"mutual_information": 0.0, "minibatch_mutual_information": 0.0}
@@ -166,7 +170,7 @@ def usage_figures(columns: Columns, lengths: Tensor, num_samples: int) -> dict[s
         "minibatch_mutual_information": mean_figure(
             columns["minibatch_mutual_information"],
             minibatch,
-            cap=math.log(min(MINIBATCH, count)),
+            cap=minibatch_cap(count, MINIBATCH),
         ),
     }
     rate = float(columns["kl"].mean())
@@ -238,7 +242,7 @@ def _profile(columns: Columns, lengths: Tensor) -> dict[str, Figure]:
             profile.mean.tolist(),
             "nats that a sentence's own z saves against another's at each token, EOS included, "
             "over the sentences that reach so far",
-            profile.standard_error.tolist(),
+            [None if math.isnan(error) else error for error in profile.standard_error.tolist()],
         ),
         "length_saving": mean_figure(
             columns["saved_length"],
@@ -247,7 +251,7 @@ def _profile(columns: Columns, lengths: Tensor) -> dict[str, Figure]:
         "first_words_ratio": Figure(
             ratio,
             "nats a token that z saves in the first quarter of a sentence, over those in all of "
-            "it: 1 where all words profit alike, 4 where the first ones alone do",
+            "it: 1 where all words profit alike, 4 where the first quarter alone does",
             error,
             reason=None if ratio is not None else "z saves less than two standard errors",
         ),

@@ -168,6 +168,7 @@ def _trigram_figures(samples: Sequence[str], data: Sequence[str], of: str) -> di
     }
     if scored:
         few = read[: len(samples)]
+        drawn = samples[: len(few)]  # as many on both sides: a trigram of more text knows more
         named |= {
             "real_forward_perplexity": (
                 (read, scored),
@@ -175,8 +176,9 @@ def _trigram_figures(samples: Sequence[str], data: Sequence[str], of: str) -> di
                 "other sentences: what samples as good as real text reach in forward_perplexity",
             ),
             "reverse_perplexity": (
-                (samples, scored),
-                f"perplexity of {len(scored)} sentences of this data under {model}, fitted to {of}",
+                (drawn, scored),
+                f"perplexity of {len(scored)} sentences of this data under {model}, fitted to the "
+                f"first {len(drawn)} of {of}",
             ),
             "real_reverse_perplexity": (
                 (few, scored),

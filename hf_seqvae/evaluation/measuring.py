@@ -3,8 +3,9 @@
 import dataclasses
 import json
 import logging
-import resource
+import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,10 @@ from hf_seqvae.evaluation.fingerprint import text_fingerprint
 from hf_seqvae.evaluation.floor import ChangedTextError, exact_nlls
 from hf_seqvae.evaluation.generation import Generated, generated_figures
 from hf_seqvae.evaluation.processes import Processes
-from hf_seqvae.evaluation.report import Report
+from hf_seqvae.evaluation.report import Figure, Report
 from hf_seqvae.evaluation.store import remove_parts, write_atomically
 from hf_seqvae.latent_space import LatentSpace
+from hf_seqvae.metrics import ratio_and_standard_error
 from hf_seqvae.model.modeling_seqvae import SeqVAEModel
 
 logger = logging.getLogger(__name__)
@@ -119,6 +121,8 @@ def measure(
         processes=processes,
     )
     figures, wall, cpu = dict(report.figures), time.monotonic(), time.process_time()
+    unknown: Any = target.unk_token_id
+    figures["unknown_share"] = _unknown_share(rows["labels"][:], unknown)
     if num_generated and not has_exact_likelihood(model) and processes.is_first:
         with evaluation_mode(model):
             space = LatentSpace(model, tokenizer, decoder_tokenizer=decoder_tokenizer)
@@ -133,19 +137,37 @@ def measure(
             )
     report = dataclasses.replace(
         report,
-        figures=figures,
+        figures=processes.gather(figures)[0],
         model={"name": names[0], **report.model},
         data={**data, **report.data},
         settings={**report.settings, **asked},
         wall_seconds=report.wall_seconds + time.monotonic() - wall,
         cpu_seconds=report.cpu_seconds + time.process_time() - cpu,
-        # the most this process ever held, on Linux in KiB
-        peak_memory_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        peak_memory_mib=_peak_memory_mib(),
     )
     if folder is not None and processes.is_first:
         _write(folder, report, key)
         remove_parts(folder)
     return report
+
+
+def _unknown_share(labels: Sequence[Sequence[int]], unknown: int | None) -> Figure:
+    """Share of the labels, EOS included, that are the unknown token."""
+    counts = torch.tensor([sum(token == unknown for token in ids) for ids in labels])
+    lengths = torch.tensor([len(ids) for ids in labels])
+    share, error = ratio_and_standard_error(counts, lengths)
+    definition = "share of the tokens, EOS included, that are unknown to the decoder's tokenizer"
+    return Figure(share, definition, error, 1.0)
+
+
+def _peak_memory_mib() -> float | None:
+    """The most that this process ever held, MiB; None where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most / (1024**2 if sys.platform == "darwin" else 1024)
 
 
 def read_report(folder: str | Path) -> Report:

@@ -83,8 +83,11 @@ class Sentences:
 def gathered(store: Store, stage: str, processes: Processes, count: int) -> Table:
     """The whole table of a stage, of all processes and sittings, sorted by row."""
     store.flush(stage)
-    tables = processes.gather(store.table(stage))
-    table = each_row_once(joined([table for table in tables if len(table["row"])]))
+    table = store.take(stage)
+    if processes.count > 1:
+        tables = [dict(found) for found in processes.gather(table) if len(found["row"])]
+        table = joined(tables)
+    table = each_row_once(table)
     if len(table["row"]) != count:
         raise RuntimeError(f"{stage}: {len(table['row'])} of {count} sentences were measured.")
     return table

@@ -23,7 +23,7 @@ class Figure:
 
     value: float | list[float] | None
     definition: str
-    standard_error: float | list[float] | None = None
+    standard_error: float | list[float] | list[float | None] | None = None
     cap: float | None = None
     reason: str | None = None
 

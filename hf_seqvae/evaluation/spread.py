@@ -19,6 +19,7 @@ from hf_seqvae.metrics import (
 )
 from hf_seqvae.metrics.dispersion import FeatureSums
 
+GROUPS = 16  # of sentences, for standard errors by the jackknife
 _LARGEST = 64  # eigenvalues that a report lists
 _EQUAL = 1e-12  # relative variance of features that differ by the rounding of float32 alone
 _STATISTICS = ("variance", "relative_variance", "mean_cosine")
@@ -67,7 +68,17 @@ def _of_states(encoded: Mapping[str, Tensor]) -> dict[str, Figure]:
             f"features_{name}": Figure(None, definitions[name], reason=reason)
             for name in _STATISTICS
         }
-    places = torch.arange(len(sums.count))
+    # sums by group of sentences, of which the jackknife leaves out one at a time
+    place = torch.arange(len(sums.count)) % GROUPS
+    sums = FeatureSums(
+        *(
+            torch.zeros(GROUPS, *value.shape[1:], dtype=torch.float64).index_add_(
+                0, place, value.double()
+            )
+            for value in sums
+        )
+    )
+    places = torch.arange(min(GROUPS, len(place)))
 
     def of(rows: Tensor, name: str) -> float:
         return getattr(dispersion_of_sums(FeatureSums(*(value[rows] for value in sums))), name)

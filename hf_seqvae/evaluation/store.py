@@ -55,7 +55,13 @@ class Store:
         self._wall, self._cpu = time.monotonic(), time.process_time()
         if self.folder is None:
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(
+                f"--output-dir must be a folder that can be written to, got {str(folder)!r}: "
+                f"{error.strerror or error}. Choose another."
+            ) from error
         if fresh and rank == 0:
             remove_parts(self.folder)
             (self.folder / _KEY).unlink(missing_ok=True)
@@ -114,7 +120,7 @@ class Store:
         metadata = {"rank": str(self.rank), "wall_seconds": str(wall), "cpu_seconds": str(cpu)}
         draft = path.with_suffix(".draft")
         try:
-            save_file(joined(self._pending), draft, metadata)
+            save_file(joined([dict(table) for table in self._pending]), draft, metadata)
             os.replace(draft, path)
         except (OSError, SafetensorError) as error:
             draft.unlink(missing_ok=True)
@@ -125,9 +131,9 @@ class Store:
             ) from error
         self._pending = []
 
-    def table(self, stage: str) -> Table:
-        """All results of a stage that this process knows, each sentence once, sorted by row."""
-        return each_row_once(joined(self._tables.get(stage, [])))
+    def take(self, stage: str) -> Table:
+        """All results of a stage that this process knows, which the store then lets go of."""
+        return joined(self._tables.pop(stage, []))
 
     def _parts(self, pattern: str) -> list[Path]:
         if self.folder is None:
@@ -175,19 +181,23 @@ def remove_parts(folder: Path) -> None:
 
 
 def joined(tables: list[Table]) -> Table:
-    """Tables with the same columns one below the other."""
+    """Tables with the same columns one below the other; those given are emptied."""
     if not tables:
         return {"row": torch.empty(0, dtype=torch.int64)}
-    return {name: torch.cat([table[name] for table in tables]) for name in tables[0]}
+    if len(tables) == 1:
+        return tables[0]
+    # each column leaves its parts before the next is joined: never twice everything in memory
+    return {name: torch.cat([table.pop(name) for table in tables]) for name in list(tables[0])}
 
 
 def each_row_once(table: Table) -> Table:
-    """The table sorted by row, the first of repeated rows kept."""
+    """The table sorted by row, the first of repeated rows kept; the one given is emptied."""
     order = torch.argsort(table["row"], stable=True)
     rows = table["row"][order]
     first = torch.ones_like(rows, dtype=torch.bool)
     first[1:] = rows[1:] != rows[:-1]
-    return {name: value[order[first]] for name, value in table.items()}
+    kept = order[first]
+    return {name: table.pop(name)[kept] for name in list(table)}
 
 
 def write_atomically(path: Path, text: str) -> None:

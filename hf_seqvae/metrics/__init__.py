@@ -40,6 +40,7 @@ from hf_seqvae.metrics.likelihood import (
 )
 from hf_seqvae.metrics.mutual_information import (
     closed_form_mutual_information,
+    minibatch_cap,
     minibatch_mutual_information,
     mutual_information,
     pointwise_closed_form_information,
@@ -78,6 +79,7 @@ __all__ = [
     "kl_per_dimension",
     "mean_and_standard_error",
     "mean_pairwise_cosine",
+    "minibatch_cap",
     "minibatch_mutual_information",
     "mutual_information",
     "participation_ratio",

@@ -90,6 +90,17 @@ def minibatch_mutual_information(
     return torch.cat(parts)
 
 
+def minibatch_cap(count: int, batch_size: int = 32) -> float:
+    """The most that `minibatch_mutual_information` of N sentences can be, in nats.
+
+    ln `batch_size`, or less where the last batch is smaller: the mean of the logarithms of the
+    sizes of the sentences' batches.
+    """
+    whole, rest = divmod(count, batch_size)
+    total = whole * batch_size * math.log(batch_size) + (rest * math.log(rest) if rest else 0.0)
+    return total / count
+
+
 def closed_form_mutual_information(
     mean: Tensor, logvar: Tensor, latents: Tensor, *, batches: Sequence[Tensor] | None = None
 ) -> float:

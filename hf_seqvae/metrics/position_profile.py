@@ -64,7 +64,7 @@ class PositionProfile(NamedTuple):
     """Averages over the sentences that reach a place, (P,) each."""
 
     mean: Tensor  # nats
-    standard_error: Tensor  # NaN-free: 0 where one sentence reaches so far
+    standard_error: Tensor  # NaN where one sentence or none reaches so far
     count: Tensor  # sentences that do
 
 
@@ -81,24 +81,25 @@ def position_profile(saved: Tensor, lengths: Tensor) -> PositionProfile:
     total = saved.masked_fill(~reached, 0.0).sum(0)
     mean = total / count.clamp(min=1)
     squares = (saved - mean).square().masked_fill(~reached, 0.0).sum(0)
-    variance = squares / (count - 1).clamp(min=1)
+    variance = torch.where(count > 1, squares / (count - 1).clamp(min=1), math.nan)
     return PositionProfile(mean, (variance / count.clamp(min=1)).sqrt(), count)
 
 
 def first_words_ratio(saved: Tensor, lengths: Tensor) -> tuple[float | None, float | None]:
     """What the first quarter of a sentence's tokens saves, per token, over what all save per token.
 
-    1 where z helps everywhere alike, up to 4 where it holds the first words alone: (ratio of two
-    means over sentences, standard error). None where nothing is saved on average.
+    1 where z helps everywhere alike, 4 where all it saves lies in the first quarter (L in a
+    sentence of L < 4 tokens): (ratio of two means over sentences, standard error). A token that the
+    quarter cuts counts by its part. None where nothing is saved on average.
 
     Args:
         saved: (N, P) nats.
         lengths: labels of each sentence, (N,).
     """
     saved = saved.double()
-    first = (lengths.double() / 4).ceil()  # tokens of the first quarter
+    quarter = lengths.double() / 4  # (N,)
     place = torch.arange(saved.shape[1], device=saved.device)
-    early = saved.masked_fill(place >= first[:, None], 0.0).sum(1) / first
+    early = (saved * (quarter[:, None] - place).clamp(0.0, 1.0)).sum(1) / quarter
     every = saved.sum(1) / lengths
     mean_every, _ = mean_and_standard_error(every)
     if float(mean_every) <= 0:

@@ -1,5 +1,6 @@
 """How z is used: KL of each latent dimension, and nats saved at each place of a sentence."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def position_profile(
     savings: Sequence[float],
     out_path: str | Path,
     *,
-    standard_errors: Sequence[float] | None = None,
+    standard_errors: Sequence[float | None] | None = None,
     length_saving: float | None = None,
     length_error: float | None = None,
 ) -> Path:
@@ -41,7 +42,7 @@ def position_profile(
     Args:
         savings: mean nats at each position, of a sentence's own z against another's, (P,).
         out_path: the image; its suffix chooses the format.
-        standard_errors: of `savings`, (P,).
+        standard_errors: of `savings`, (P,); no bar where one is None.
         length_saving: nats a sentence that z saves on where it ends.
         length_error: standard error of that.
     """
@@ -55,7 +56,10 @@ def position_profile(
     figure = style.new_figure(style.bars_width(count + 2), 4.0)
     axis = figure.subplots()
     bars = {"width": 0.8, "ecolor": "black", "capsize": 2.5, "error_kw": {"lw": 1.2}}
-    axis.bar(range(count), savings, yerr=standard_errors, color=BLUE, label="word", **bars)
+    errors = None
+    if standard_errors is not None:
+        errors = [math.nan if error is None else error for error in standard_errors]
+    axis.bar(range(count), savings, yerr=errors, color=BLUE, label="word", **bars)
     places = list(range(1, count + 1))
     if length_saving is not None:
         axis.bar([count + 0.6], [length_saving], yerr=length_error, color=ORANGE, **bars)

@@ -13,6 +13,7 @@ from torch import Tensor
 from hf_seqvae.evaluate_modules.columns import check_options, same_shape, table
 from hf_seqvae.metrics import (
     mean_and_standard_error,
+    minibatch_cap,
     minibatch_mutual_information,
     pointwise_mutual_information,
 )
@@ -106,7 +107,7 @@ class MutualInformation(evaluate.Metric):
             value, error = mean_and_standard_error(information)
             figures["minibatch_mutual_information"] = float(value)
             figures["minibatch_standard_error"] = None if error is None else float(error)
-            figures["minibatch_cap"] = math.log(min(batch_size, len(mean)))
+            figures["minibatch_cap"] = minibatch_cap(len(mean), batch_size)
         return figures
 
 
