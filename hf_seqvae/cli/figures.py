@@ -138,7 +138,7 @@ def comparison_table(
             *cells,
             f"{item.difference:+.3f}{error}",
             "-" if ratio is None else Text(f"{ratio:+.1f}", style="bold" if abs(ratio) > 3 else ""),
-            _SIGNS[item.sign] + _caps(name, figures),
+            (_SIGNS[item.sign] + _caps(name, figures)).removeprefix("; "),
         )
     unknown = {
         str(figure.value) for report in reports if (figure := report.figures.get("unknown_share"))
