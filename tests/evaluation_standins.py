@@ -3,6 +3,7 @@
 import json
 import math
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -196,7 +197,6 @@ def in_processes(count: int, call) -> list:
     """What `call(processes)` returns on each of `count` threads that gather as processes do."""
     barrier = threading.Barrier(count, timeout=20)
     posts: list = [None] * count
-    results: list = [None] * count
 
     def gather_of(rank):
         def gather(value):
@@ -208,18 +208,13 @@ def in_processes(count: int, call) -> list:
 
         return gather
 
-    def run(rank):
-        try:
-            results[rank] = call(Processes(rank=rank, count=count, gather=gather_of(rank)))
-        except Exception as error:  # noqa: BLE001 - handed to the test, which looks at it
-            results[rank] = error
-
-    threads = [threading.Thread(target=run, args=(rank,)) for rank in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return results
+    with ThreadPoolExecutor(count) as pool:
+        futures = [
+            pool.submit(call, Processes(rank=rank, count=count, gather=gather_of(rank)))
+            for rank in range(count)
+        ]
+    # what a process raised is handed to the test, which looks at it
+    return [future.exception() or future.result() for future in futures]
 
 
 def write_at_once(monkeypatch) -> None:
