@@ -13,7 +13,7 @@ from hf_seqvae.evaluation.figures import mean_figure
 from hf_seqvae.evaluation.report import Figure
 from hf_seqvae.evaluation.store import write_atomically
 from hf_seqvae.latent_space import LatentSpace, lerp
-from hf_seqvae.metrics import perplexity_and_standard_error, ratio_and_standard_error
+from hf_seqvae.metrics import ratio_and_standard_error
 from hf_seqvae.metrics.smoothness import interpolation_smoothness
 from hf_seqvae.metrics.text import (
     corpus_bleu,
@@ -23,7 +23,7 @@ from hf_seqvae.metrics.text import (
     self_bleu,
     token_accuracy,
 )
-from hf_seqvae.metrics.trigram import InterpolatedTrigram
+from hf_seqvae.metrics.trigram import forward_perplexity, real_perplexity, reverse_perplexity
 
 logger = logging.getLogger(__name__)
 
@@ -158,41 +158,35 @@ def _trigram_figures(samples: Sequence[str], data: Sequence[str], of: str) -> di
     The even sentences of the data are read, the odd ones scored, by one vocabulary.
     """
     read, scored = data[::2], data[1::2]
-    words = {word for text in (*samples, *data) for word in text.split()}
+    words = {word for text in data for word in text.split()}
     model = "an interpolated trigram, per word and EOS"
-    named = {
-        "forward_perplexity": (
-            (read, samples),
+    figures = {
+        "forward_perplexity": _pair(
+            forward_perplexity(samples, read, vocabulary=words),
             f"perplexity under {model}, fitted to {len(read)} sentences of this data, of {of}",
         )
     }
-    if scored:
-        few = read[: len(samples)]
-        drawn = samples[: len(few)]  # as many on both sides: a trigram of more text knows more
-        named |= {
-            "real_forward_perplexity": (
-                (read, scored),
-                f"perplexity under {model}, fitted to {len(read)} sentences of this data, of its "
-                "other sentences: what samples as good as real text reach in forward_perplexity",
-            ),
-            "reverse_perplexity": (
-                (drawn, scored),
-                f"perplexity of {len(scored)} sentences of this data under {model}, fitted to the "
-                f"first {len(drawn)} of {of}",
-            ),
-            "real_reverse_perplexity": (
-                (few, scored),
-                f"perplexity of {len(scored)} sentences of this data under {model}, fitted to "
-                f"{len(few)} of its other sentences: what samples as good as real text reach in "
-                "reverse_perplexity",
-            ),
-        }
-    return {
-        name: _pair(
-            perplexity_and_standard_error(*InterpolatedTrigram(read, vocabulary=words).nll(scored)),
-            definition,
-        )
-        for name, ((read, scored), definition) in named.items()
+    if not scored:
+        return figures
+    few = min(len(read), len(samples))  # as many on both sides: a trigram of more text knows more
+    words |= {word for text in samples for word in text.split()}
+    return figures | {
+        "real_forward_perplexity": _pair(
+            real_perplexity(samples, data),
+            f"perplexity under {model}, fitted to {len(read)} sentences of this data, of its "
+            "other sentences: what samples as good as real text reach in forward_perplexity",
+        ),
+        "reverse_perplexity": _pair(
+            reverse_perplexity(samples[:few], scored, vocabulary=words),
+            f"perplexity of {len(scored)} sentences of this data under {model}, fitted to the "
+            f"first {few} of {of}",
+        ),
+        "real_reverse_perplexity": _pair(
+            real_perplexity(samples, data, read=few),
+            f"perplexity of {len(scored)} sentences of this data under {model}, fitted to {few} "
+            "of its other sentences: what samples as good as real text reach in "
+            "reverse_perplexity",
+        ),
     }
 
 

@@ -1,6 +1,6 @@
 """An interpolated trigram: how well one text predicts another, in perplexity per word + EOS."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import chain
 
 import numpy as np
@@ -120,24 +120,33 @@ class InterpolatedTrigram:
         return np.stack([trigram, bigram, unigram, uniform])
 
 
-def forward_perplexity(samples: Sequence[str], data: Sequence[str]) -> tuple[float, float | None]:
+def forward_perplexity(
+    samples: Sequence[str], data: Sequence[str], *, vocabulary: Collection[str] = ()
+) -> tuple[float, float | None]:
     """Perplexity of the samples per word + EOS under a trigram of the data, and standard error.
 
     Low where samples look like the data, and also where all of them are the same likely sentence:
     read it beside `reverse_perplexity`. The vocabulary is the union of the words of both sides, so
     that neither direction meets an unknown word, and both share one uniform distribution. The error
     is over the sentences scored, with the trigram as it is.
+
+    Args:
+        samples: the sentences scored.
+        data: the sentences read.
+        vocabulary: further words to know, where several figures are to share one vocabulary.
     """
-    return _perplexity(read=data, scored=samples, words=_union(samples, data))
+    return _perplexity(read=data, scored=samples, words=_union(samples, data).union(vocabulary))
 
 
-def reverse_perplexity(samples: Sequence[str], data: Sequence[str]) -> tuple[float, float | None]:
+def reverse_perplexity(
+    samples: Sequence[str], data: Sequence[str], *, vocabulary: Collection[str] = ()
+) -> tuple[float, float | None]:
     """Perplexity of the data per word + EOS under a trigram of the samples, and standard error.
 
-    High where samples leave out what the data has; it falls as more samples are drawn. Vocabulary
-    and error as in `forward_perplexity`.
+    High where samples leave out what the data has; it falls as more samples are drawn. Arguments,
+    vocabulary and error as in `forward_perplexity`, but that samples are read and data scored.
     """
-    return _perplexity(read=samples, scored=data, words=_union(samples, data))
+    return _perplexity(read=samples, scored=data, words=_union(samples, data).union(vocabulary))
 
 
 def real_perplexity(
