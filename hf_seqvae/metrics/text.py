@@ -135,7 +135,7 @@ def distinct_n(samples: Sequence[str], n: int) -> tuple[float, float | None]:
 
     It falls with the amount of text: compare equal numbers of samples. The error is the jackknife's
     over samples, exact by counting the n-grams that one sample alone has; it errs on the large
-    side, by up to two thirds in simulations. A bootstrap draws some samples twice and leaves others
+    side. A bootstrap draws some samples twice and leaves others
     out, and so reports noise where no n-gram ever repeats.
 
     Source: Li et al., arXiv 1510.03055.
