@@ -1,10 +1,21 @@
-"""What the modules read: columns of lists as tensors, and the options of one among several."""
+"""What the modules share: columns of lists as tensors, options of one among several, a citation."""
 
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
+
+# of the importance-weighted estimate and of active units
+BURDA = """
+@inproceedings{burda2016importance,
+  title = {Importance Weighted Autoencoders},
+  author = {Burda, Yuri and Grosse, Roger and Salakhutdinov, Ruslan},
+  booktitle = {International Conference on Learning Representations},
+  year = {2016},
+  url = {https://arxiv.org/abs/1509.00519}
+}
+"""
 
 # inputs and options of all modules: `evaluate.combine` hands those of one to every other
 _ANY_MODULE = {

@@ -6,7 +6,7 @@ from typing import Any
 import evaluate
 from datasets import Features, List, Value
 
-from hf_seqvae.evaluate_modules.columns import check_options, table
+from hf_seqvae.evaluate_modules.columns import BURDA, check_options, table
 from hf_seqvae.metrics import active_units
 
 _DESCRIPTION = """
@@ -30,16 +30,6 @@ Returns:
     num_sentences: N.
 """
 
-_CITATION = """
-@inproceedings{burda2016importance,
-  title = {Importance Weighted Autoencoders},
-  author = {Burda, Yuri and Grosse, Roger and Salakhutdinov, Ruslan},
-  booktitle = {International Conference on Learning Representations},
-  year = {2016},
-  url = {https://arxiv.org/abs/1509.00519}
-}
-"""
-
 
 class ActiveUnits(evaluate.Metric):
     """Number of latent dimensions in use, by the variance of the posterior mean."""
@@ -47,7 +37,7 @@ class ActiveUnits(evaluate.Metric):
     def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(
             description=_DESCRIPTION,
-            citation=_CITATION,
+            citation=BURDA,
             inputs_description=_INPUTS,
             features=Features({"posterior_mean": List(Value("float64"))}),
             reference_urls=["https://arxiv.org/abs/1509.00519"],

@@ -7,7 +7,7 @@ import evaluate
 import torch
 from datasets import Features, List, Value
 
-from hf_seqvae.evaluate_modules.columns import check_options, table
+from hf_seqvae.evaluate_modules.columns import BURDA, check_options, table
 from hf_seqvae.metrics import (
     importance_from_log_weights,
     mean_and_standard_error,
@@ -41,16 +41,6 @@ Returns:
     num_sentences: N.
 """
 
-_CITATION = """
-@inproceedings{burda2016importance,
-  title = {Importance Weighted Autoencoders},
-  author = {Burda, Yuri and Grosse, Roger and Salakhutdinov, Ruslan},
-  booktitle = {International Conference on Learning Representations},
-  year = {2016},
-  url = {https://arxiv.org/abs/1509.00519}
-}
-"""
-
 
 class IWPerplexity(evaluate.Metric):
     """Importance-weighted nll and perplexity per word + EOS or per token."""
@@ -58,7 +48,7 @@ class IWPerplexity(evaluate.Metric):
     def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(
             description=_DESCRIPTION,
-            citation=_CITATION,
+            citation=BURDA,
             inputs_description=_INPUTS,
             features=Features({"log_weights": List(Value("float64")), "num_units": Value("int64")}),
             reference_urls=["https://arxiv.org/abs/1509.00519"],
