@@ -12,7 +12,7 @@ from hf_seqvae import recipe
 from hf_seqvae.data import build_tokenizer
 from hf_seqvae.objectives import ConstantSchedule, CyclicalSchedule, LinearSchedule
 from hf_seqvae.recipe import DataRecipe, Recipe, TokenizerRecipe, TrainingRecipe
-from hf_seqvae.recipe.sections import SCHEDULERS
+from hf_seqvae.recipe.training import SCHEDULERS
 
 TRAINING_RECIPES = sorted((Path(__file__).parents[1] / "training" / "recipes").glob("*.yaml"))
 EVERY_RECIPE = ["quickstart", *TRAINING_RECIPES]
@@ -284,7 +284,7 @@ def test_a_wrong_value_is_refused_with_key_value_and_what_is_allowed(override, w
         (["objective.beta.value=0.5"], "value is not read by the schedule 'linear'"),
         (["objective.beta.num_steps=5"], "needs one of"),
         (["objective.beta.num_epochs=null"], "needs one of"),
-        (["objective.kl_term=plain"], "'plain' has none"),
+        (["objective.kl_term=plain"], "'plain' has no free bits, got free_bits=0.25"),
         (["training.warmup_steps=5"], "has no warm-up"),
         (
             ["training.scheduler=linear", "training.warmup_steps=5", "training.max_steps=5"],

@@ -17,26 +17,34 @@ from hf_seqvae.model.configuration_seqvae import SeqVAEConfig
 from hf_seqvae.model.modeling_seqvae import SeqVAEModel
 from hf_seqvae.objectives import Objective, build_schedule
 from hf_seqvae.recipe.model_keys import field_names, part_config_class
+from hf_seqvae.recipe.objective import BETA_OPTIONS, BetaRecipe
+from hf_seqvae.recipe.phases import PhaseRecipe, phase_objective
 from hf_seqvae.recipe.schema import Recipe
-from hf_seqvae.recipe.sections import PLATEAU_HALVING, BetaRecipe
+from hf_seqvae.recipe.training import PLATEAU_HALVING
 
 logger = logging.getLogger(__name__)
 
 
-def build_objective(recipe: Recipe, steps_per_epoch: int | None = None) -> Objective:
+def build_objective(
+    recipe: Recipe, steps_per_epoch: int | None = None, phase: PhaseRecipe | None = None
+) -> Objective:
     """The Objective of a recipe, its schedule in optimizer updates.
 
     Args:
         recipe: the recipe.
         steps_per_epoch: optimizer updates an epoch; needed where beta counts epochs.
+        phase: that of one of its phases.
     """
-    parts = recipe.objective
+    parts = recipe.objective if phase is None else phase_objective(phase, recipe.objective)
+    epochs = recipe.training.epochs if phase is None else int(phase.epochs or 0)
     return Objective(
         beta=build_schedule(
-            parts.beta.schedule, **_schedule_values(parts.beta, recipe, steps_per_epoch)
+            parts.beta.schedule, **_schedule_values(parts.beta, epochs, steps_per_epoch)
         ),
         kl_term=parts.kl_term,
         free_bits=parts.free_bits,
+        capacity=parts.capacity,
+        mmd_weight=parts.mmd_weight,
         normalization=recipe.model.get(
             "loss_normalization", _default(SeqVAEConfig, "loss_normalization")
         ),
@@ -175,43 +183,36 @@ def special_token_ids(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
     }
 
 
-def _schedule_values(
-    beta: BetaRecipe, recipe: Recipe, steps_per_epoch: int | None
-) -> dict[str, Any]:
+def _schedule_values(beta: BetaRecipe, epochs: int, steps_per_epoch: int | None) -> dict[str, Any]:
     """Arguments of the schedule class; what the recipe leaves out is that class's, or 0 -> 1."""
-    if beta.schedule == "constant":
-        return {} if beta.value is None else {"value": beta.value}
+    values: dict[str, Any] = {
+        name: getattr(beta, name)
+        for name in BETA_OPTIONS[beta.schedule]
+        if getattr(beta, name) is not None
+    }
+    if "num_steps" not in BETA_OPTIONS[beta.schedule]:
+        return values
 
-    def steps(epochs: float) -> int:
+    def steps(length: float) -> int:
         if steps_per_epoch is None:
             raise ValueError(
                 "objective.beta counts epochs, whose length is not known here: set num_steps "
                 "instead."
             )
-        return round(epochs * steps_per_epoch)
+        return round(length * steps_per_epoch)
 
-    if (
-        beta.num_epochs is not None
-        and beta.num_epochs + (beta.delay_epochs or 0.0) > recipe.training.epochs
-    ):
+    if beta.num_epochs is not None and beta.num_epochs + (beta.delay_epochs or 0.0) > epochs:
         logger.warning(
             "beta moves for %g epochs but training ends after %d: it stops on the way. Shorten "
             "objective.beta.num_epochs.",
             beta.num_epochs + (beta.delay_epochs or 0.0),
-            recipe.training.epochs,
+            epochs,
         )
-    values: dict[str, Any] = {
-        "start": 0.0 if beta.start is None else beta.start,
-        "end": 1.0 if beta.end is None else beta.end,
-        "num_steps": beta.num_steps
-        if beta.num_steps is not None
-        else max(1, steps(beta.num_epochs or 0.0)),
-    }
-    if beta.delay_epochs:
-        values["delay"] = steps(beta.delay_epochs)
-    for name in ("num_cycles", "ramp_fraction"):
-        if getattr(beta, name) is not None:
-            values[name] = getattr(beta, name)
+    values = {"start": 0.0, "end": 1.0} | values
+    if values.pop("num_epochs", None) is not None:
+        values["num_steps"] = max(1, steps(beta.num_epochs or 0.0))
+    if values.pop("delay_epochs", None):
+        values["delay"] = steps(beta.delay_epochs or 0.0)
     return values
 
 

@@ -19,14 +19,10 @@ from hf_seqvae.recipe.fields import (
     unknown_key,
 )
 from hf_seqvae.recipe.model_keys import check_model_keys
-from hf_seqvae.recipe.sections import (
-    EVERYDAY,
-    WITHOUT_LENGTH,
-    DataRecipe,
-    ObjectiveRecipe,
-    TokenizerRecipe,
-    TrainingRecipe,
-)
+from hf_seqvae.recipe.objective import ObjectiveRecipe
+from hf_seqvae.recipe.phases import build_phases
+from hf_seqvae.recipe.text import EVERYDAY, DataRecipe, TokenizerRecipe
+from hf_seqvae.recipe.training import PLATEAU_HALVING, WITHOUT_LENGTH, TrainingRecipe
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +47,9 @@ class Recipe:
     )
     objective: ObjectiveRecipe = option(ObjectiveRecipe, "what is optimised")
     training: TrainingRecipe = option(TrainingRecipe, "how the weights are updated")
+    phases: dict = option(
+        dict, "phases in their order (autoencoder, vae), each with epochs and parts to reset"
+    )
 
     def __post_init__(self) -> None:
         """Check types, limits and contradictions between sections."""
@@ -62,6 +61,8 @@ class Recipe:
         check_model_keys(self.model)
         if self.data.streaming:
             self._check_stream()
+        self._check_phases()
+        self._check_batch()
 
     def _check_stream(self) -> None:
         beta = self.objective.beta
@@ -76,6 +77,49 @@ class Recipe:
                 "which a stream does not "
                 "tell: set training.max_steps."
             )
+
+    def _check_phases(self) -> None:
+        if not build_phases(self.phases, self.training.epochs):
+            return
+        if self.training.scheduler not in (None, PLATEAU_HALVING):
+            raise ValueError(
+                f"training.scheduler {self.training.scheduler!r} runs over the whole run, and each "
+                f"of the phases begins anew. Set it to null or {PLATEAU_HALVING}."
+            )
+        if self.data.streaming:
+            raise ValueError(
+                "phases count epochs, which a stream does not have: leave out data.streaming."
+            )
+
+    def _check_batch(self) -> None:
+        """What reads the whole batch is refused where the batch is cut."""
+        training = self.training
+        reader = self.objective.reads_whole_batch
+        name = f"objective.{reader}"
+        if self.model.get("posterior") == "batch_norm_gaussian":
+            reader = name = "model.posterior 'batch_norm_gaussian'"
+        if reader is not None and training.gradient_accumulation_steps > 1:
+            raise ValueError(
+                f"{name} reads the whole batch, which training.gradient_accumulation_steps = "
+                f"{training.gradient_accumulation_steps} cuts into pieces. Set that to 1."
+            )
+        alone = "posterior" in name or "mmd" in name
+        if reader is not None and alone and (training.num_processes or 1) > 1:
+            raise ValueError(
+                f"{name} reads the whole batch, of which each process has a share. Set "
+                f"training.num_processes to 1, got {training.num_processes}."
+            )
+        if training.encoder_updates == "aggressive":
+            if self.data.streaming:
+                raise ValueError(
+                    "training.encoder_updates 'aggressive' draws batches at random, which a stream "
+                    "cannot: leave out data.streaming."
+                )
+            if self.model.get("tie_word_embeddings"):
+                raise ValueError(
+                    "training.encoder_updates 'aggressive' updates the encoder alone, and "
+                    "model.tie_word_embeddings makes its embeddings the decoder's. Untie them."
+                )
 
     def __hash__(self) -> int:
         """Equal recipes have equal hashes."""
