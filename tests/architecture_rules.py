@@ -46,6 +46,7 @@ MODEL_FILES = [
     "injection",
     "configuration_seqvae",
     "outputs",
+    "linear_cross_entropy",
     "scoring",
     "lstm_cache",
     "modeling_lstm",

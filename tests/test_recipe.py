@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torch.testing import assert_close
 
 from hf_seqvae import recipe
 from hf_seqvae.data import build_tokenizer
@@ -474,6 +475,50 @@ def test_optimizer_arguments_arrive_and_frozen_parameters_stay_outside():
     assert list(group["betas"]) == [0.5, 0.9]
     assert (group["weight_decay"], group["fused"]) == (0.1, True)
     assert [parameter is model.weight for parameter in group["params"]] == [True]
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd", "adagrad"])
+def test_the_fused_update_is_the_default_and_gives_the_same_weights(name):
+    found = []
+    for overrides, fused in (([], True), (["training.fused=false"], False)):
+        model = nn.Linear(3, 2, bias=False)
+        nn.init.ones_(model.weight)
+        optimizer = recipe.build_optimizer(small(f"training.optimizer={name}", *overrides), model)
+        assert optimizer.param_groups[0]["fused"] is fused
+        for step in range(3):
+            model(torch.eye(3) * (step + 1)).square().sum().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        found.append(model.weight.detach())
+    assert_close(found[0], found[1], rtol=1e-6, atol=1e-6)
+    assert not torch.equal(found[0], torch.ones(2, 3))
+
+
+def test_a_checkpoint_of_an_update_that_was_not_fused_goes_on_as_it_was():
+    model = nn.Linear(2, 2)
+    optimizers = []
+    for override in ("training.fused=false", "training.fused=null"):
+        optimizer = recipe.build_optimizer(small("training.optimizer=adam", override), model)
+        if optimizers:
+            optimizer.load_state_dict(optimizers[0].state_dict())
+        model(torch.ones(1, 2)).sum().backward()
+        optimizer.step()
+        optimizers.append(optimizer)
+    assert optimizers[1].param_groups[0]["fused"] is False
+    assert int(optimizers[1].state[model.weight]["step"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("overrides", "fused"),
+    [
+        (["training.optimizer=rprop"], None),
+        (["training.optimizer_args={foreach: true}"], None),
+        (["training.optimizer_args={foreach: true}", "training.fused=false"], False),
+    ],
+)
+def test_an_optimizer_without_a_fused_update_or_with_another_one_chosen_has_none(overrides, fused):
+    optimizer = recipe.build_optimizer(small(*overrides), nn.Linear(2, 2))
+    assert optimizer.param_groups[0].get("fused") is fused
 
 
 @pytest.mark.parametrize(
