@@ -4,10 +4,10 @@ import threading
 
 import pytest
 import torch
-from evaluation_standins import BagOfWords, tokenised
+from evaluation_standins import BagOfWords, tiny_data, tiny_tokenizer, tiny_vae, tokenised
 from torch import nn
 
-from hf_seqvae.data.collate import Collator
+from hf_seqvae.data import Collator, tokenize
 from hf_seqvae.evaluation import evaluate, evaluate_bound
 
 
@@ -31,6 +31,14 @@ def test_bound_of_the_training_loop_is_the_reports(index, num_samples):
     assert list(bound) == [f"eval/{name}" for name in names]
     for name in names:
         assert bound[f"eval/{name}"] == pytest.approx(report[name].value, rel=1e-5), name
+
+
+def test_dispersion_of_the_training_loop_is_the_reports_whatever_the_batches():
+    model, dataset = tiny_vae(), tokenize(tiny_data(), tiny_tokenizer())
+    report = evaluate(model, dataset)
+    bound = evaluate_bound(model, batches_of(dataset, 3))
+    for name in ("pooled_variance", "pooled_relative_variance", "pooled_mean_cosine"):
+        assert bound[f"eval/{name}"] == pytest.approx(report[name].value, rel=1e-4), name
 
 
 def test_rows_without_labels_do_not_count():

@@ -15,10 +15,10 @@ from hf_seqvae.objectives import (
     LinearSchedule,
     Objective,
     build_schedule,
-    free_bits_per_dimension_hinge,
     plain,
     summarize,
 )
+from hf_seqvae.objectives.kl_terms import free_bits_per_dimension_hinge
 
 HINGE = "free_bits_per_dimension_hinge"
 
@@ -105,8 +105,8 @@ def test_an_impossible_schedule_is_refused_by_name(build, word):
 def test_an_unknown_schedule_is_refused_with_the_choices():
     assert build_schedule("linear", start=0.0, end=1.0, num_steps=2)(1) == 0.5
     with pytest.raises(ValueError) as error:
-        build_schedule("sigmoid")
-    assert all(name in str(error.value) for name in (*SCHEDULES, "sigmoid"))
+        build_schedule("logistic")
+    assert all(name in str(error.value) for name in (*SCHEDULES, "logistic"))
 
 
 # KL terms
@@ -148,6 +148,11 @@ def test_free_bits_without_a_variant_is_refused_because_many_share_the_name():
     ("values", "message"),
     [
         ({"free_bits": 0.5}, "'plain' has no free bits"),
+        ({"capacity": 3.0}, "'plain' has no capacity.*capacity_batch_mean"),
+        ({"kl_term": HINGE, "capacity": 3.0}, "has no capacity"),
+        ({"kl_term": "capacity_per_sentence", "free_bits": 1.0}, "has no free bits"),
+        ({"kl_term": "capacity", "capacity": 3.0}, "capacity_per_sentence"),
+        ({"mmd_weight": -1.0}, "mmd_weight must be finite"),
         ({"kl_term": HINGE, "free_bits": -0.1}, "free_bits must be finite"),
         ({"normalization": "batch"}, "normalization must be one of"),
         ({"beta": 1.0}, "ConstantSchedule"),

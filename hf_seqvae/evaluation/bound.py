@@ -9,11 +9,16 @@ from torch import Tensor
 
 from hf_seqvae.metrics import (
     active_units,
+    mean_pairwise_cosine,
     mutual_information,
     reconstruction_nll,
+    relative_variance,
     row_noise,
     sample_with_noise,
+    total_variance,
 )
+from hf_seqvae.model.modeling_seqvae import SeqVAEModel
+from hf_seqvae.model.posterior import DiagonalGaussian
 
 
 @contextmanager
@@ -54,8 +59,10 @@ def evaluate_bound(
 
     Returns:
         Means per sentence "eval/elbo", "eval/reconstruction_nll", "eval/kl"; and, for two sentences
-        or more, "eval/mutual_information" (over all N sentences, at most ln N) and
-        "eval/active_units" (at 0.01). The same on every process.
+        or more, "eval/mutual_information" (over all N sentences, at most ln N),
+        "eval/active_units" (at 0.01) and, of a `SeqVAEModel`, the dispersion of its pooled features
+        by three statistics, "eval/pooled_variance" (tr Cov), "eval/pooled_relative_variance" and
+        "eval/pooled_mean_cosine". The same on every process.
     """
     device = next(model.parameters()).device
     indices, tables, seen = [], [], 0
@@ -81,14 +88,15 @@ def evaluate_bound(
         table = torch.cat(tables) if tables else torch.empty(0, 0, device=device)
         if gather is not None:
             index, table = _gather_rows(index, table, gather)
-    return _summary(_each_row_once(index.cpu(), table.cpu()), num_samples)
+    latent_size = model.prior().mean.shape[-1]
+    return _summary(_each_row_once(index.cpu(), table.cpu()), num_samples, latent_size)
 
 
 def _table(
     model: Any, batch: Mapping[str, Tensor], index: Tensor, num_samples: int, seed: int
 ) -> Tensor:
-    """A line for each row: nll, kl, mean (Z), logvar (Z), latents (S * Z), in float32."""
-    posterior = model.posterior(batch)
+    """A line for each row: nll, kl, mean (Z), logvar (Z), latents (S * Z), pooled, in float32."""
+    posterior, pooled = _encode(model, batch)
     rows = index.clamp(min=0).tolist()
     noise = row_noise(rows, num_samples, posterior.mean.shape[1], seed=seed)
     latents = sample_with_noise(posterior, noise)  # (S, B, Z)
@@ -98,8 +106,18 @@ def _table(
         posterior.mean,
         posterior.logvar,
         latents.transpose(0, 1).flatten(1),
+        pooled,
     )
     return torch.cat([column.float() for column in columns], dim=1)
+
+
+def _encode(model: Any, batch: Mapping[str, Tensor]) -> tuple[DiagonalGaussian, Tensor]:
+    """q(z|x) of a batch, and its pooled features (B, H): (B, 0) of a model that is not ours."""
+    if not isinstance(model, SeqVAEModel):
+        posterior = model.posterior(batch)
+        return posterior, posterior.mean[:, :0]
+    encoded = model.encoder(batch["input_ids"], batch.get("attention_mask"))
+    return DiagonalGaussian(encoded.posterior_mean, encoded.posterior_logvar), encoded.pooled
 
 
 def _gather_rows(
@@ -125,12 +143,12 @@ def _each_row_once(index: Tensor, table: Tensor) -> Tensor:
     return table[order[first]].double()
 
 
-def _summary(table: Tensor, num_samples: int) -> dict[str, float]:
+def _summary(table: Tensor, num_samples: int, latent_size: int) -> dict[str, float]:
     if not len(table):
         raise ValueError("nothing to evaluate: the batches hold no sentence with a label.")
-    latent_size = (table.shape[1] - 2) // (2 + num_samples)
     nll, kl = table[:, 0], table[:, 1]
-    mean, logvar, *latents = table[:, 2:].split(latent_size, dim=1)  # (N, Z) each
+    own, pooled = table[:, 2:].tensor_split([(2 + num_samples) * latent_size], dim=1)
+    mean, logvar, *latents = own.split(latent_size, dim=1)  # (N, Z) each
     figures = {
         "eval/elbo": -float((nll + kl).mean()),
         "eval/reconstruction_nll": float(nll.mean()),
@@ -140,4 +158,8 @@ def _summary(table: Tensor, num_samples: int) -> dict[str, float]:
         information = mutual_information(mean, logvar, torch.stack(latents))
         figures["eval/mutual_information"] = float(information)
         figures["eval/active_units"] = float(active_units(mean))
+        if pooled.shape[1] and pooled.any(1).all():  # a zero feature has no direction
+            figures["eval/pooled_variance"] = float(total_variance(pooled))
+            figures["eval/pooled_relative_variance"] = float(relative_variance(pooled))
+            figures["eval/pooled_mean_cosine"] = float(mean_pairwise_cosine(pooled))
     return figures

@@ -1,0 +1,36 @@
+"""The training objective: beta schedules, KL terms, MMD, and their reduction to one loss."""
+
+from hf_seqvae.objectives.kl_terms import KL_TERMS, KLTerm, plain
+from hf_seqvae.objectives.mmd import mmd_to_standard_normal
+from hf_seqvae.objectives.objective import NORMALIZATIONS, Objective, check_amounts, summarize
+from hf_seqvae.objectives.rate_control import TargetRate
+from hf_seqvae.objectives.schedules import (
+    SCHEDULES,
+    ConstantSchedule,
+    CyclicalSchedule,
+    CyclicalZeroSchedule,
+    LinearSchedule,
+    Schedule,
+    SigmoidSchedule,
+    build_schedule,
+)
+
+__all__ = [
+    "KL_TERMS",
+    "NORMALIZATIONS",
+    "SCHEDULES",
+    "ConstantSchedule",
+    "CyclicalSchedule",
+    "CyclicalZeroSchedule",
+    "KLTerm",
+    "LinearSchedule",
+    "Objective",
+    "Schedule",
+    "SigmoidSchedule",
+    "TargetRate",
+    "build_schedule",
+    "check_amounts",
+    "mmd_to_standard_normal",
+    "plain",
+    "summarize",
+]

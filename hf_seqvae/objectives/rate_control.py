@@ -1,0 +1,117 @@
+"""A weight that holds the rate: beta answers to the KL that training sees."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from hf_seqvae.objectives.checks import check_length, check_share, check_step, check_weight
+
+
+@dataclass
+class TargetRate:
+    """A controller that moves beta until the mean KL of a batch is `rate` nats a sentence.
+
+        beta = P / (1 + exp(e)) - I * sum of e + minimum,   e = rate - KL of the last batch,
+
+    kept within [minimum, maximum]; while it is held there, an error that would push it further out
+    is not summed. Source: Shao et al. (ControlVAE), arXiv 2004.05988, algorithm 1, whose gains for
+    text are P = 0.01 and I = 0.0001.
+
+    Its last two fields are its whole state: a resumed run goes on exactly.
+
+    Args:
+        rate: target KL, nats a sentence.
+        proportional_gain: P.
+        integral_gain: I.
+        minimum, maximum: of beta.
+        patience: updates at `minimum` after which the rate is out of reach, unless it still rises.
+        beta: the weight of the next update; `minimum` at the start.
+        error_sum: the sum of e.
+        num_at_minimum: updates running at which `minimum` left the KL below the rate.
+        risen_from: the KL, smoothed, when the last of those runs of `patience` updates began.
+        smoothed_rate: the KL, smoothed over some 100 updates; None before the first.
+    """
+
+    rate: float
+    proportional_gain: float = 0.01
+    integral_gain: float = 0.0001
+    minimum: float = 0.0
+    maximum: float = 1.0
+    patience: int = 2000
+    beta: float | None = None
+    error_sum: float = 0.0
+    num_at_minimum: int = 0
+    risen_from: float = 0.0
+    smoothed_rate: float | None = None
+
+    def __post_init__(self) -> None:
+        """Check the target, the gains and the limits."""
+        for name in ("rate", "integral_gain"):
+            check_share(name, getattr(self, name), above=0.0, most=math.inf)
+            check_weight(name, getattr(self, name))
+        for name in ("proportional_gain", "minimum", "maximum"):
+            check_weight(name, getattr(self, name))
+        check_length("patience", self.patience, minimum=1)
+        if not self.minimum < self.maximum:
+            raise ValueError(
+                f"minimum must be below maximum, got {self.minimum} and {self.maximum}."
+            )
+        if self.beta is None:
+            self.beta = float(self.minimum)
+
+    def __call__(self, step: int) -> float:
+        """The weight of the next update; `step` has no part in it."""
+        check_step(step)
+        assert self.beta is not None
+        return self.beta
+
+    def observe(self, kl: float) -> None:
+        """Take the mean KL of the batch just trained on, nats a sentence, over all processes.
+
+        Raises:
+            ValueError: the rate is out of reach: at the smallest beta the KL stays below it and
+                has stopped rising.
+        """
+        error = self.rate - kl
+        proportional = self.proportional_gain / (1.0 + math.exp(min(error, 700.0)))
+        total = self.error_sum + error
+        beta = proportional - self.integral_gain * total + self.minimum
+        # anti-windup: no sum of errors that pushes beta further out of its limits
+        if not (beta < self.minimum and error > 0) and not (beta > self.maximum and error < 0):
+            self.error_sum = total
+        self.beta = min(max(beta, self.minimum), self.maximum)
+        before = kl if self.smoothed_rate is None else self.smoothed_rate
+        self.smoothed_rate = before + (kl - before) / 100
+        self._watch_reach()
+
+    def _watch_reach(self) -> None:
+        rate = self.smoothed_rate
+        assert rate is not None
+        if self.beta != self.minimum or rate >= self.rate:
+            self.num_at_minimum = 0
+            return
+        if self.num_at_minimum == 0:
+            self.risen_from = rate
+        self.num_at_minimum += 1
+        if self.num_at_minimum < self.patience:
+            return
+        if rate < 1.02 * self.risen_from:
+            raise ValueError(
+                f"a target rate of {self.rate:g} nats is out of reach: beta has been at its "
+                f"minimum, {self.minimum:g}, for {self.patience} updates, and the KL is "
+                f"{rate:.2f} nats and no longer rises. Choose a rate below that, a larger "
+                "latent_size, or a longer patience."
+            )
+        self.num_at_minimum = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {name: getattr(self, name) for name in _STATE}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up `state_dict()` again."""
+        for name in _STATE:
+            setattr(self, name, state[name])
+
+
+_STATE = ("beta", "error_sum", "num_at_minimum", "risen_from", "smoothed_rate")
