@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from hf_seqvae.cli.checking import selfcheck
+from hf_seqvae.cli.comparing import compare
 from hf_seqvae.cli.diagnosing import diagnose
 from hf_seqvae.cli.errors import ErrorGroup
 from hf_seqvae.cli.evaluating import evaluate
@@ -61,6 +62,7 @@ for _function, _example in (
     (train, "hf-seqvae train quickstart --set training.epochs=5 --output-dir runs/short"),
     (recipe, "hf-seqvae recipe"),
     (evaluate, "hf-seqvae evaluate runs/quickstart my_text.csv --text-column review"),
+    (compare, "hf-seqvae compare training/studies/tatoeba.yaml --jobs 2"),
     (diagnose, "hf-seqvae diagnose runs/quickstart everyday --color-by tense"),
     (reconstruct, 'hf-seqvae reconstruct runs/quickstart "the girl reads a book ."'),
     (sample, "hf-seqvae sample runs/quickstart -n 5 --temperature 0.8"),

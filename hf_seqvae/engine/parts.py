@@ -62,24 +62,7 @@ class Text:
 
 def prepare_text(recipe: Recipe) -> Text:
     """Load, train the tokenizer, tokenise; too long texts are cut, counted and said."""
-    data = recipe.data
-    splits = load_splits(
-        dataset=data.dataset,
-        dataset_config=data.dataset_config,
-        train_file=data.train_file,
-        validation_file=data.validation_file,
-        test_file=data.test_file,
-        text_column=data.text_column,
-        train_split=data.train_split,
-        validation_split=data.validation_split,
-        test_split=data.test_split,
-        num_train=data.num_train,
-        num_validation=data.num_validation,
-        num_test=data.num_test,
-        streaming=data.streaming,
-        lowercase=data.lowercase,
-        seed=data.seed,
-    )
+    data, splits = recipe.data, load_texts(recipe)
     train: Any = splits["train"]
     tokenizer = _build_tokenizer(recipe, train)
     held_out, floors = {}, {}
@@ -97,6 +80,28 @@ def prepare_text(recipe: Recipe) -> Text:
         train = tokenize(train, tokenizer, max_length=data.max_length, truncate=True)
     entropy = everyday.entropy() if floors else None
     return Text(tokenizer, train, held_out, floors, entropy)
+
+
+def load_texts(recipe: Recipe) -> dict[str, Dataset | IterableDataset]:
+    """The texts of a recipe by split: "train", and "validation" and "test" where there are such."""
+    data = recipe.data
+    return load_splits(
+        dataset=data.dataset,
+        dataset_config=data.dataset_config,
+        train_file=data.train_file,
+        validation_file=data.validation_file,
+        test_file=data.test_file,
+        text_column=data.text_column,
+        train_split=data.train_split,
+        validation_split=data.validation_split,
+        test_split=data.test_split,
+        num_train=data.num_train,
+        num_validation=data.num_validation,
+        num_test=data.num_test,
+        streaming=data.streaming,
+        lowercase=data.lowercase,
+        seed=data.seed,
+    )
 
 
 def _build_tokenizer(recipe: Recipe, train: Any) -> PreTrainedTokenizerBase:

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,6 +77,7 @@ def train(
     progress: bool = True,
     console: Any = None,
     accelerator: Accelerator | None = None,
+    watchers: Sequence[Watcher] = (),
 ) -> TrainingResult:
     """Train what a recipe says, or go on with it, and evaluate the best weights.
 
@@ -88,6 +89,7 @@ def train(
         progress: show a progress bar.
         console: a rich Console for it; None makes one.
         accelerator: None makes one.
+        watchers: told of the run as it goes, on the main process.
 
     Raises:
         ValueError: the folder cannot be written to, holds a run of another recipe, or fewer
@@ -121,8 +123,8 @@ def train(
     with accelerator.main_process_first():  # the others find the first one's cache
         text = prepare_text(recipe)
     engine = _build_engine(recipe, text, accelerator, folder)
-    if progress:
-        engine.watchers += [ProgressBar(console)] if accelerator.is_main_process else []
+    if accelerator.is_main_process:
+        engine.watchers += [*watchers, *([ProgressBar(console)] if progress else [])]
     accelerator.wait_for_everyone()
     state = engine.fit(resume=resume)
     result = TrainingResult(

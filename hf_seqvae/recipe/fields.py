@@ -128,6 +128,7 @@ def type_words(hint: Any) -> str:
         str: "a word",
         bool: "true or false",
         dict: "a mapping",
+        list: "a list",
     }
     if isinstance(hint, types.UnionType):
         return " or ".join(

@@ -59,14 +59,7 @@ def load(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         ValueError: unknown key (the nearest is named), wrong type, or a contradiction.
     """
     text, where = _read(path_or_name)
-    values = _parse(text, where)
-    if values is None:
-        values = {}
-    if not isinstance(values, Mapping):
-        raise ValueError(
-            f"{where} must hold a mapping of recipe keys, got {type(values).__name__}."
-        )
-    values = dict(values)
+    values = parse_mapping(text, where)
     for override in overrides:
         _apply(values, override)
     try:
@@ -106,6 +99,24 @@ def _read(path_or_name: str | Path) -> tuple[str, str]:
             f"Packaged: {', '.join(packaged_names())}."
         )
     return path.read_text(encoding="utf-8"), str(path)
+
+
+def parse_mapping(text: str, where: str) -> dict[str, Any]:
+    """The mapping that a YAML text holds, empty where the text is.
+
+    Args:
+        text: YAML, read as recipes are.
+        where: what to call it in errors.
+
+    Raises:
+        ValueError: not YAML, a key twice, or something else than a mapping.
+    """
+    values = _parse(text, where)
+    if values is None:
+        values = {}
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{where} must hold a mapping of keys, got {type(values).__name__}.")
+    return dict(values)
 
 
 def _parse(text: str, where: str) -> Any:

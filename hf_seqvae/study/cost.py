@@ -1,0 +1,70 @@
+"""What training a run costs, in seconds: summed over sittings, exact across kills."""
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hf_seqvae.engine.progress import Progress
+
+
+class Cost(NamedTuple):
+    """Seconds of training up to a step, validations included: by the clock, of the processor."""
+
+    step: int
+    wall: float
+    cpu: float
+
+
+class Stopwatch:
+    """Writes what training has cost so far, line by line of the log, beside it.
+
+    A killed run goes on from its checkpoint: what was spent after that is spent again, and is
+    dropped here, so that the sum is that of a run that was never killed.
+
+    Args:
+        path: JSON, one list [step, wall, cpu] a line.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._before = Cost(0, 0.0, 0.0)
+        self._started = (0.0, 0.0)
+        self._step = self._written = 0
+
+    def start(self, progress: Progress, num_steps: int | None) -> None:
+        """Keep what was spent up to the checkpoint that training goes on from."""
+        kept = [cost for cost in read_costs(self.path) if cost.step <= progress.step]
+        self.path.write_text("".join(json.dumps(cost) + "\n" for cost in kept), encoding="utf-8")
+        self._before = kept[-1] if kept else self._before
+        self._started = (time.monotonic(), time.process_time())
+        self._step = self._written = progress.step
+
+    def step(self) -> None:
+        """Count."""
+        self._step += 1
+
+    def line(self, line: Mapping[str, Any]) -> None:
+        """Write, when the log does."""
+        self._write()
+
+    def close(self) -> None:
+        """Write where a signal ended the sitting between two lines of the log."""
+        if self._step > self._written:
+            self._write()
+
+    def _write(self) -> None:
+        wall = self._before.wall + time.monotonic() - self._started[0]
+        cpu = self._before.cpu + time.process_time() - self._started[1]
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps([self._step, round(wall, 3), round(cpu, 3)]) + "\n")
+        self._written = self._step
+
+
+def read_costs(path: Path) -> list[Cost]:
+    """What a `Stopwatch` wrote, by step; a line that a kill cut short is left out."""
+    if not path.is_file():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    return [Cost(*json.loads(line)) for line in lines if line.endswith("\n")]

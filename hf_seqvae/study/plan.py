@@ -1,0 +1,186 @@
+"""From a study to its jobs: recipe, seed and folder of each run, and how far each has come."""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hf_seqvae import recipe as recipes
+from hf_seqvae.engine import check_same_recipe
+from hf_seqvae.recipe import Recipe
+from hf_seqvae.study.lock import holder
+from hf_seqvae.study.schema import EvaluationPlan, Study, StudyRun
+
+FORMAT = 1
+STUDY_NAME, JOB_NAME = "study.json", "job.json"
+FINISHED, TRAINED, RUNNING, RESUMABLE, NOT_STARTED = (
+    "finished",
+    "trained, not evaluated",
+    "running",
+    "resumable",
+    "not started",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One run with one seed.
+
+    Attributes:
+        run: name of the row.
+        recipe: with the seed and the folder in it.
+        evaluation: after training.
+    """
+
+    run: str
+    recipe: Recipe
+    evaluation: EvaluationPlan
+
+    @property
+    def seed(self) -> int:
+        """Of the recipe."""
+        return self.recipe.seed
+
+    @property
+    def folder(self) -> Path:
+        """An ordinary run folder, with evaluation/ in it."""
+        return Path(str(self.recipe.output_dir))
+
+    @property
+    def title(self) -> str:
+        """Run and seed, in words."""
+        return f"{self.run} seed {self.seed}"
+
+    def state(self) -> str:
+        """How far the run has come, read from its folder."""
+        if holder(self.folder) is not None:
+            return RUNNING
+        if (self.folder / "report.json").is_file():
+            done = (self.folder / "evaluation" / "report.json").is_file()
+            return FINISHED if done else TRAINED
+        started = any((self.folder / "checkpoints").glob("step-*"))
+        return RESUMABLE if started else NOT_STARTED
+
+    def to_dict(self) -> dict[str, Any]:
+        """The job as plain values."""
+        return {
+            "format": FORMAT,
+            "run": self.run,
+            "recipe": self.recipe.to_dict(),
+            "evaluation": dataclasses.asdict(self.evaluation),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Job":
+        """The job whose `to_dict` gave these values."""
+        recipe = Recipe.from_dict(values["recipe"])
+        return cls(values["run"], recipe, EvaluationPlan(**values["evaluation"]))
+
+
+def plan_jobs(
+    study: Study,
+    study_path: str | Path,
+    *,
+    overrides: Sequence[str] = (),
+    only: Sequence[str] = (),
+    seeds: Sequence[int] | None = None,
+) -> list[Job]:
+    """The jobs of a study, seed by seed, so that a whole first seed exists early.
+
+    Args:
+        study: what the file says.
+        study_path: the file, which recipes are relative to.
+        overrides: "key=value" for all runs, over what the study sets.
+        only: names of the runs that are wanted; none for all.
+        seeds: in place of all others; None for the study's.
+
+    Raises:
+        ValueError: a name in `only` that is no run, or a recipe that is refused.
+        FileNotFoundError: no such recipe.
+    """
+    names = [run.name for run in study.runs]
+    unknown = [name for name in only if name not in names]
+    if unknown:
+        raise ValueError(f"There is no run {unknown[0]!r} in this study. It has {names}.")
+    if seeds is not None and (not seeds or len(set(seeds)) < len(seeds)):
+        raise ValueError(f"seeds must be at least one and differ, got {list(seeds)}.")
+    chosen = [run for run in study.runs if not only or run.name in only]
+    seeds_of = {run.name: list(seeds or run.seeds or study.seeds) for run in chosen}
+    order = dict.fromkeys(seed for own in seeds_of.values() for seed in own)
+    return [
+        Job(run.name, _recipe(study, run, Path(study_path), seed, overrides), study.evaluation)
+        for seed in order
+        for run in chosen
+        if seed in seeds_of[run.name]
+    ]
+
+
+def base_recipe(study: Study, study_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe that the runs of a study differ from."""
+    path = _find_recipe(study.recipe, Path(study_path))
+    return recipes.load(path, [*_assignments(study.set), *overrides])
+
+
+def check_study_folder(study: Study, jobs: Sequence[Job]) -> dict[Job, str]:
+    """What stands in the way of the jobs: a message for each that cannot go on in its folder.
+
+    Raises:
+        ValueError: the study's folder was written in another format.
+    """
+    path = study.folder / STUDY_NAME
+    if path.is_file():
+        found = json.loads(path.read_text(encoding="utf-8")).get("format")
+        if found != FORMAT:
+            raise ValueError(
+                f"{path} was written by another version (format {found!r}, this one has "
+                f"{FORMAT}). Choose another output_dir; the old folder stays as it is."
+            )
+    refused = {}
+    for job in jobs:
+        try:
+            check_same_recipe(job.folder, job.recipe)
+            _check_same_evaluation(job)
+        except ValueError as error:
+            refused[job] = str(error)
+    return refused
+
+
+def _check_same_evaluation(job: Job) -> None:
+    kept = job.folder / JOB_NAME
+    if not kept.is_file() or not (job.folder / "evaluation").is_dir():
+        return
+    old = json.loads(kept.read_text(encoding="utf-8"))["evaluation"]
+    new = dataclasses.asdict(job.evaluation)
+    changed = [
+        f"{key}: {old.get(key)!r} -> {new[key]!r}" for key in new if old.get(key) != new[key]
+    ]
+    if changed:
+        raise ValueError(
+            f"{job.folder / 'evaluation'} holds another evaluation; changed: {'; '.join(changed)}. "
+            "Go back to it, choose another output_dir, or remove that folder."
+        )
+
+
+def _recipe(
+    study: Study, run: StudyRun, study_path: Path, seed: int, overrides: Sequence[str]
+) -> Recipe:
+    path = _find_recipe(run.recipe or study.recipe, study_path)
+    folder = study.folder / run.name / f"seed-{seed}"
+    own = {"seed": seed, "name": run.name, "output_dir": str(folder)}
+    settings = [*_assignments(study.set), *_assignments(run.set), *overrides, *_assignments(own)]
+    try:
+        return recipes.load(path, settings)
+    except ValueError as error:
+        raise ValueError(f"run {run.name!r}: {error}") from error
+
+
+def _find_recipe(name: str, study_path: Path) -> str:
+    """A path relative to the study's, or a packaged name."""
+    beside = study_path.parent / name
+    return str(beside) if beside.is_file() else name
+
+
+def _assignments(values: Mapping[str, Any]) -> list[str]:
+    """{"a.b": 1} as ["a.b=1"]: JSON is YAML."""
+    return [f"{key}={json.dumps(value)}" for key, value in values.items()]

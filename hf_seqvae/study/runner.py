@@ -1,0 +1,136 @@
+"""Jobs side by side, each in a process of its own; what fails is noted and the rest goes on."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+
+from hf_seqvae.engine.files import require_writable, write_text
+from hf_seqvae.study.plan import FINISHED, FORMAT, JOB_NAME, RUNNING, STUDY_NAME, Job
+from hf_seqvae.study.schema import Study
+
+LOG_NAME = "job.log"
+_LINES = 5  # of a failed job's log that are shown
+
+
+class StudyStopped(Exception):
+    """Ctrl-C or SIGTERM: the jobs were asked to save and have ended."""
+
+    def __init__(self, signal_number: int) -> None:
+        self.exit_code = 128 + signal_number
+        super().__init__(
+            "Stopped: the running jobs have saved a checkpoint. The same command goes on."
+        )
+
+
+def write_study(study: Study) -> None:
+    """Put what the study says into its folder.
+
+    Raises:
+        ValueError: the folder cannot be written to.
+    """
+    require_writable(study.folder)
+    values = {"format": FORMAT, "study": study.to_dict()}
+    write_text(study.folder / STUDY_NAME, json.dumps(values, indent=2) + "\n")
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    *,
+    num_parallel: int = 1,
+    nice: int = 0,
+    watch: Callable[[Sequence[Job]], None] = lambda running: None,
+    interval: float = 1.0,
+) -> dict[Job, str]:
+    """Run every job that is not finished and that no other process is at.
+
+    Args:
+        jobs: in the order they begin in.
+        num_parallel: processes at once; with more than one, each gets one thread, unless
+            OMP_NUM_THREADS says otherwise.
+        nice: added to the niceness of the processes.
+        watch: told which jobs are running, every `interval` seconds.
+        interval: seconds.
+
+    Returns:
+        The failed jobs with the last lines of their logs.
+
+    Raises:
+        StudyStopped: a signal came.
+    """
+    waiting = [job for job in jobs if job.state() not in (FINISHED, RUNNING)]
+    running: dict[Job, subprocess.Popen] = {}
+    failed: dict[Job, str] = {}
+    with _signals() as received:
+        while (waiting or running) and not received:
+            while waiting and len(running) < num_parallel:
+                job = waiting.pop(0)
+                running[job] = _start(job, nice=nice, one_thread=num_parallel > 1)
+            watch(list(running))
+            _wait(running, interval, received)
+            for job in [job for job, process in running.items() if process.poll() is not None]:
+                if running.pop(job).returncode:
+                    failed[job] = last_lines(job)
+        for process in running.values():
+            process.terminate()
+        for process in running.values():
+            process.wait()
+        watch([])
+    if received:
+        raise StudyStopped(received[0])
+    return failed
+
+
+def last_lines(job: Job) -> str:
+    """The end of what a job said."""
+    lines = (job.folder / LOG_NAME).read_text(encoding="utf-8", errors="replace").splitlines()
+    return "\n".join(lines[-_LINES:])
+
+
+def _start(job: Job, *, nice: int, one_thread: bool) -> subprocess.Popen:
+    """The process of a job, its output in the job's folder; it hears no Ctrl-C but ours."""
+    require_writable(job.folder)
+    write_text(job.folder / JOB_NAME, json.dumps(job.to_dict(), indent=2) + "\n")
+    environment = dict(os.environ)
+    if one_thread:
+        environment.setdefault("OMP_NUM_THREADS", "1")
+    command = [sys.executable, "-m", "hf_seqvae.study.study_job", str(job.folder)]
+    with (job.folder / LOG_NAME).open("a", encoding="utf-8") as log:
+        return subprocess.Popen(
+            [*command, "--nice", str(nice)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,
+        )
+
+
+def _wait(running: dict[Job, subprocess.Popen], seconds: float, received: list[int]) -> None:
+    """Until a job ends, a signal comes or the time is over."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until and not received:
+        if any(process.poll() is not None for process in running.values()):
+            return
+        time.sleep(min(0.1, seconds))
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """The numbers of the signals to stop that came within, in a list."""
+    received: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,90 @@
+"""One job of a study in a process of its own: python -m hf_seqvae.study.study_job FOLDER."""
+
+import argparse
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+
+from datasets import disable_progress_bars
+from transformers.utils import logging as transformers_logging
+
+from hf_seqvae.engine import TrainingError, TrainingInterrupted, train
+from hf_seqvae.engine.parts import load_texts
+from hf_seqvae.evaluation import measure
+from hf_seqvae.latent_space import load_scorable
+from hf_seqvae.recipe.sections import EVERYDAY
+from hf_seqvae.study.cost import Stopwatch
+from hf_seqvae.study.lock import locked
+from hf_seqvae.study.plan import JOB_NAME, Job
+
+logger = logging.getLogger(__name__)
+
+COST_NAME = "cost.jsonl"
+
+
+def run_job(job: Job) -> None:
+    """Train and evaluate one run, going on from whatever its folder holds.
+
+    Raises:
+        ValueError: another process is at it, or the folder holds another run.
+        TrainingError, TrainingInterrupted: as of `train`.
+    """
+    with locked(job.folder):
+        if not (job.folder / "report.json").is_file():
+            watchers = [Stopwatch(job.folder / COST_NAME)]
+            train(job.recipe, progress=False, watchers=watchers)
+        evaluate_job(job)
+
+
+def evaluate_job(job: Job) -> None:
+    """The importance-weighted evaluation of the best weights, into evaluation/."""
+    plan, data = job.evaluation, job.recipe.data
+    texts = load_texts(job.recipe).get(plan.split)
+    if texts is None:
+        raise ValueError(
+            f"evaluation.split is {plan.split!r}, and the data of {job.run!r} has no such split. "
+            f"Set data.{plan.split}_file, or choose another split."
+        )
+    rows = texts.select(range(min(plan.iw_sentences, len(texts))))
+    model, tokenizer, decoder_tokenizer = load_scorable(job.folder)
+    measure(
+        model,
+        tokenizer,
+        rows,
+        decoder_tokenizer=None if decoder_tokenizer is tokenizer else decoder_tokenizer,
+        names=(job.title, plan.split),
+        folder=job.folder / "evaluation",
+        is_everyday=data.dataset == EVERYDAY,
+        max_length=data.max_length,
+        truncate=True,
+        iw_samples=plan.iw_samples,
+        seed=plan.seed,
+    )
+
+
+def main() -> None:
+    """Run the job whose folder is named; exit code 0, or 1 with the reason on stderr."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help=f"run folder with {JOB_NAME}")
+    parser.add_argument("--nice", type=int, default=0, help="added to the niceness")
+    options = parser.parse_args()
+    if options.nice:
+        os.nice(options.nice)
+    disable_progress_bars()
+    transformers_logging.disable_progress_bar()
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    values = json.loads((options.folder / JOB_NAME).read_text(encoding="utf-8"))
+    try:
+        run_job(Job.from_dict(values))
+    except TrainingInterrupted as error:
+        logger.warning("%s", error)
+        sys.exit(error.exit_code)
+    except (TrainingError, ValueError, OSError) as error:
+        logger.error("%s", error)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
