@@ -9,6 +9,8 @@ from torch import Tensor
 
 from hf_seqvae.metrics import (
     active_units,
+    exact_nll,
+    has_exact_likelihood,
     mutual_information,
     reconstruction_nll,
     row_noise,
@@ -39,6 +41,8 @@ def evaluate_bound(
 ) -> dict[str, float]:
     """Sampled ELBO and use of the latents over `batches`, in one pass, in nats.
 
+    Of a `LanguageModel` the nll is exact, the bound is its negative, and there are no latents.
+
     Args:
         model: a module with the estimators' protocol; its mode is restored. Batches are moved to
             the device of its first parameter.
@@ -54,8 +58,8 @@ def evaluate_bound(
 
     Returns:
         Means per sentence "eval/elbo", "eval/reconstruction_nll", "eval/kl"; and, for two sentences
-        or more, "eval/mutual_information" (over all N sentences, at most ln N) and
-        "eval/active_units" (at 0.01). The same on every process.
+        or more and a model with latents, "eval/mutual_information" (over all N sentences, at most
+        ln N) and "eval/active_units" (at 0.01). The same on every process.
     """
     device = next(model.parameters()).device
     indices, tables, seen = [], [], 0
@@ -88,6 +92,9 @@ def _table(
     model: Any, batch: Mapping[str, Tensor], index: Tensor, num_samples: int, seed: int
 ) -> Tensor:
     """A line for each row: nll, kl, mean (Z), logvar (Z), latents (S * Z), in float32."""
+    if has_exact_likelihood(model):
+        nll = exact_nll(model, batch).float()
+        return torch.stack([nll, torch.zeros_like(nll)], dim=1)
     posterior = model.posterior(batch)
     rows = index.clamp(min=0).tolist()
     noise = row_noise(rows, num_samples, posterior.mean.shape[1], seed=seed)
@@ -130,13 +137,13 @@ def _summary(table: Tensor, num_samples: int) -> dict[str, float]:
         raise ValueError("nothing to evaluate: the batches hold no sentence with a label.")
     latent_size = (table.shape[1] - 2) // (2 + num_samples)
     nll, kl = table[:, 0], table[:, 1]
-    mean, logvar, *latents = table[:, 2:].split(latent_size, dim=1)  # (N, Z) each
     figures = {
         "eval/elbo": -float((nll + kl).mean()),
         "eval/reconstruction_nll": float(nll.mean()),
         "eval/kl": float(kl.mean()),
     }
-    if len(table) > 1:
+    if len(table) > 1 and latent_size:
+        mean, logvar, *latents = table[:, 2:].split(latent_size, dim=1)  # (N, Z) each
         information = mutual_information(mean, logvar, torch.stack(latents))
         figures["eval/mutual_information"] = float(information)
         figures["eval/active_units"] = float(active_units(mean))
