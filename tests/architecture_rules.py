@@ -21,7 +21,7 @@ MAX_LINES = 350
 # units listed before it on its own floor.
 FLOORS: list[list[str]] = [
     ["model"],
-    ["objectives", "metrics", "everyday", "oracles", "latent_space"],
+    ["objectives", "metrics", "everyday", "oracles", "latent_space", "language_model"],
     [
         "data",
         "plots",

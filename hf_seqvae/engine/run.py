@@ -41,6 +41,7 @@ from hf_seqvae.engine.settings import total_steps
 from hf_seqvae.engine.watchers import Curves, Trackers, Watcher
 from hf_seqvae.engine.weights import quiet_transformers
 from hf_seqvae.evaluation import Report, evaluate
+from hf_seqvae.model.modeling_lstm import SeqVAELSTMForCausalLM
 from hf_seqvae.model.modeling_seqvae import SeqVAEModel
 from hf_seqvae.recipe import Recipe
 
@@ -184,15 +185,15 @@ def _build_engine(recipe: Recipe, text: Text, accelerator: Accelerator, folder: 
         RecipeFile(recipe, folder / "recipe.yaml"),
         Curves(folder / "log.jsonl", folder / "curves.png", floor=text.entropy),
     ]
-    if recipe.objective.beta.schedule != "target_rate":  # whose beta ends wherever the rate is
-        watchers.append(
-            CollapseWatcher(
-                beta_of_run(phases, num_batches),
-                RunLog(folder / "log.jsonl"),
-                num_sentences=len(text.held_out.get("validation", ())) or None,
-                setup=known_setup(model.config, recipe.to_dict()),
-            )
+    # a language model has no latent to collapse, and a held rate no beta to judge it by
+    if isinstance(model, SeqVAEModel) and recipe.objective.beta.schedule != "target_rate":
+        watcher = CollapseWatcher(
+            beta_of_run(phases, num_batches),
+            RunLog(folder / "log.jsonl"),
+            num_sentences=len(text.held_out.get("validation", ())) or None,
+            setup=known_setup(model.config, recipe.to_dict()),
         )
+        watchers.append(watcher)
     if training.trackers:
         watchers.append(Trackers(accelerator, recipe.name, recipe.to_dict()))
     return Engine(
@@ -244,8 +245,9 @@ def _report(
     recipe: Recipe, text: Text, accelerator: Accelerator, result: TrainingResult
 ) -> dict[str, Report]:
     """Evaluate best/ on each held-out split and write report.json."""
+    model_class = SeqVAELSTMForCausalLM if recipe.is_language_model else SeqVAEModel
     with quiet_transformers():
-        model = SeqVAEModel.from_pretrained(result.best_dir)
+        model = model_class.from_pretrained(result.best_dir)
     model.to(accelerator.device)  # pyright: ignore[reportArgumentType]
     report = {
         name: evaluate(

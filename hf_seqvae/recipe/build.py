@@ -13,7 +13,10 @@ from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase, get_scheduler
 
+from hf_seqvae.language_model import WithoutLatents
+from hf_seqvae.model.configuration_lstm import SeqVAELSTMConfig
 from hf_seqvae.model.configuration_seqvae import SeqVAEConfig
+from hf_seqvae.model.modeling_lstm import SeqVAELSTMForCausalLM
 from hf_seqvae.model.modeling_seqvae import SeqVAEModel
 from hf_seqvae.objectives import Objective, build_schedule
 from hf_seqvae.recipe.model_keys import field_names, part_config_class
@@ -55,7 +58,7 @@ def build_config(
     recipe: Recipe,
     tokenizer: PreTrainedTokenizerBase,
     decoder_tokenizer: PreTrainedTokenizerBase | None = None,
-) -> SeqVAEConfig:
+) -> SeqVAEConfig | SeqVAELSTMConfig:
     """The model's config: the recipe's keys, and vocabularies and token ids of the tokenizers.
 
     Args:
@@ -69,6 +72,9 @@ def build_config(
     if decoder_tokenizer is None:
         decoder_tokenizer = tokenizer
     keys = copy.deepcopy(recipe.model)
+    if recipe.is_language_model:
+        keys = keys.get("decoder", {}) | special_token_ids(decoder_tokenizer)
+        return _checked(SeqVAELSTMConfig, keys | {"vocab_size": len(decoder_tokenizer)})
     for part, its_tokenizer in (("encoder", tokenizer), ("decoder", decoder_tokenizer)):
         section = keys.get(part) or {}
         config_class = part_config_class(part, section)
@@ -83,22 +89,22 @@ def build_config(
     keys |= special_token_ids(decoder_tokenizer)
     keys["decoder_start_token_id"] = keys["bos_token_id"]
     keys["special_token_ids"] = sorted({ends["bos_token_id"], ends["eos_token_id"]})
-    try:
-        return SeqVAEConfig(**keys)
-    except StrictDataclassError as error:
-        raise ValueError(f"The model of the recipe: {error.__cause__ or error}") from error
+    return _checked(SeqVAEConfig, keys)
 
 
 def build_model(
     recipe: Recipe,
     tokenizer: PreTrainedTokenizerBase,
     decoder_tokenizer: PreTrainedTokenizerBase | None = None,
-) -> SeqVAEModel:
+) -> SeqVAEModel | WithoutLatents:
     """A new model, its weights drawn from the recipe's seed; global generators stay untouched."""
     config = build_config(recipe, tokenizer, decoder_tokenizer)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(recipe.seed)
-        return SeqVAEModel(config)
+        if isinstance(config, SeqVAEConfig):
+            return SeqVAEModel(config)
+        word_dropout = recipe.model.get("word_dropout", 0.0)
+        return WithoutLatents(SeqVAELSTMForCausalLM(config), word_dropout=word_dropout)
 
 
 def build_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
@@ -233,6 +239,14 @@ def _schedule_values(beta: BetaRecipe, epochs: int, steps_per_epoch: int | None)
     if values.pop("delay_epochs", None):
         values["delay"] = steps(beta.delay_epochs or 0.0)
     return values
+
+
+def _checked(config_class: Any, keys: dict[str, Any]) -> Any:
+    """The config, what it refuses said of the recipe."""
+    try:
+        return config_class(**keys)
+    except StrictDataclassError as error:
+        raise ValueError(f"The model of the recipe: {error.__cause__ or error}") from error
 
 
 def _default(config_class: type[PreTrainedConfig], name: str) -> Any:

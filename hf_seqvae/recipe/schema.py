@@ -18,7 +18,7 @@ from hf_seqvae.recipe.fields import (
     type_words,
     unknown_key,
 )
-from hf_seqvae.recipe.model_keys import check_model_keys
+from hf_seqvae.recipe.model_keys import LANGUAGE_MODEL, canonical_model, check_model_keys
 from hf_seqvae.recipe.objective import ObjectiveRecipe
 from hf_seqvae.recipe.phases import build_phases
 from hf_seqvae.recipe.text import EVERYDAY, DataRecipe, TokenizerRecipe
@@ -27,7 +27,10 @@ from hf_seqvae.recipe.training import PLATEAU_HALVING, WITHOUT_LENGTH, TrainingR
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """One run: model, text, objective and training. `model` holds the keys of SeqVAEConfig."""
+    """One run: model, text, objective and training.
+
+    `model` holds the keys of SeqVAEConfig, or says `language_model`: the decoder without latents.
+    """
 
     SECTION: ClassVar[str] = ""
     name: str = option("seqvae", "name of the run")
@@ -36,7 +39,9 @@ class Recipe:
     )
     output_dir: str | None = option(None, "folder of the run", shown="runs/<name>", neutral=True)
     model: dict = option(
-        dict, "keys of SeqVAEConfig; token ids and vocabulary come from the tokenizer"
+        dict,
+        "keys of SeqVAEConfig; token ids and vocabulary come from the tokenizer. Or the word "
+        "language_model: no latents, with {kind, decoder, word_dropout, loss_normalization}",
     )
     tokenizer: TokenizerRecipe = option(TokenizerRecipe, "how text becomes tokens")
     data: DataRecipe = option(
@@ -55,14 +60,34 @@ class Recipe:
         """Check types, limits and contradictions between sections."""
         if self.output_dir is None:
             object.__setattr__(self, "output_dir", f"runs/{self.name}")
+        object.__setattr__(self, "model", canonical_model(self.model))
         check_fields(self)
         if not self.name or "/" in self.name or self.name != self.name.strip():
             raise ValueError(f"name must be a word without slashes, got {self.name!r}.")
         check_model_keys(self.model)
+        if self.is_language_model:
+            self._check_without_latents()
         if self.data.streaming:
             self._check_stream()
         self._check_phases()
         self._check_batch()
+
+    @property
+    def is_language_model(self) -> bool:
+        """Whether the model has no latents."""
+        return self.model.get("kind") == LANGUAGE_MODEL
+
+    def _check_without_latents(self) -> None:
+        plain = _flat_values(dataclasses.asdict(ObjectiveRecipe()), "objective.")
+        asked = _flat_values(dataclasses.asdict(self.objective), "objective.")
+        plain["training.num_eval_samples"] = 1
+        asked["training.num_eval_samples"] = self.training.num_eval_samples
+        for key, value in asked.items():
+            if value != plain[key]:
+                raise ValueError(
+                    f"{key} is {value!r}, but a language_model has no latents, no KL and no "
+                    f"posterior samples. Leave it out (all of objective: --set objective={{}})."
+                )
 
     def _check_stream(self) -> None:
         beta = self.objective.beta
@@ -171,8 +196,12 @@ def _neutral_keys() -> set[str]:
 
 def _flat(recipe: Recipe) -> dict[str, Any]:
     """Options by full key, mappings taken apart."""
+    return _flat_values(recipe.to_dict())
+
+
+def _flat_values(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat = {}
-    pending = [("", recipe.to_dict())]
+    pending = [(prefix, values)]
     while pending:
         prefix, values = pending.pop(0)
         for name, value in values.items():

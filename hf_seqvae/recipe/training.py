@@ -100,7 +100,7 @@ class TrainingRecipe:
         None, "processes that must have been launched; null: any number", minimum=1, neutral=True
     )
     compile: bool = option(False, "torch.compile the model")
-    fused: bool | None = option(None, "fused update of the optimizer; null: torch decides")
+    fused: bool | None = option(None, "fused update of the optimizer; null: where torch has one")
 
     def __post_init__(self) -> None:
         """Check types, limits and contradictions."""
