@@ -14,7 +14,7 @@ from hf_seqvae.engine import TrainingError, TrainingInterrupted, train
 from hf_seqvae.engine.parts import load_texts
 from hf_seqvae.evaluation import measure
 from hf_seqvae.latent_space import load_scorable
-from hf_seqvae.recipe.sections import EVERYDAY
+from hf_seqvae.recipe.text import EVERYDAY
 from hf_seqvae.study.cost import Stopwatch
 from hf_seqvae.study.lock import locked
 from hf_seqvae.study.plan import JOB_NAME, Job
