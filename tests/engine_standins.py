@@ -11,8 +11,10 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from hf_seqvae import Objective, SeqVAEConfig, SeqVAEModel
-from hf_seqvae.engine import Engine, Settings
+from hf_seqvae.engine import Engine, Phase, Settings
+from hf_seqvae.engine.parts import reset_parts
 from hf_seqvae.evaluation import evaluate_bound
+from hf_seqvae.objectives import ConstantSchedule, LinearSchedule
 
 VOCABULARY = 16
 
@@ -48,6 +50,10 @@ class MemoryLoader:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.set_epoch(state["epoch"], state["batch"])
+
+    def draw(self, generator: np.random.Generator) -> dict[str, Tensor]:
+        rows = generator.choice(len(self.rows), self.batch_size, replace=False)
+        return collate([self.rows[row] for row in rows])
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         order = np.arange(len(self.rows))
@@ -131,6 +137,20 @@ def make_engine(folder, *, dropout=0.3, optimizer="Adam", learning_rate=1e-2, **
         Settings(**counts),
         **options,
     )
+
+
+def two_phases(**second) -> list[Phase]:
+    """An autoencoder for an epoch, then a VAE with a new decoder for two."""
+    new = tiny_model(seed=7)
+    return [
+        Phase(Objective(ConstantSchedule(0.0)), 1, "autoencoder", by_reconstruction=True),
+        Phase(
+            Objective(LinearSchedule(0.1, 1.0, 6)),
+            2,
+            prepare=lambda model: reset_parts(model, new, ("decoder",)),
+            **second,
+        ),
+    ]
 
 
 def weights(engine_or_model) -> dict[str, Tensor]:

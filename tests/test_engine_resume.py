@@ -11,13 +11,16 @@ from engine_standins import (
     make_engine,
     read_log,
     tiny_model,
+    two_phases,
     weights,
 )
 from transformers import get_scheduler
 
-from hf_seqvae.engine import PlateauHalving
+from hf_seqvae import Objective
+from hf_seqvae.engine import InnerLoop, PlateauHalving
 from hf_seqvae.engine.checkpoint import Checkpoints
 from hf_seqvae.model.modeling_seqvae import SeqVAEModel
+from hf_seqvae.objectives import TargetRate
 
 
 class Crash(BaseException):
@@ -44,6 +47,9 @@ VARIANTS = {
     },
     "schedule": {"scheduler": warmup},
     "plateau": {"decay": True, "learning_rate": 1.0},
+    "phases": {"phases": two_phases},
+    "aggressive": {"inner": InnerLoop(max_updates=7, window=2)},
+    "target rate": {"objective": lambda: Objective(TargetRate(1.5, integral_gain=0.05))},
 }
 
 
@@ -51,6 +57,8 @@ def run(folder, variant, loader=None, resume=True):
     options = dict(VARIANTS[variant])
     if options.pop("decay", None):
         options["decay"] = PlateauHalving(patience=1)
+    for name in {"phases", "objective"} & options.keys():
+        options[name] = options[name]()  # a controller has a state, so each run has its own
     engine = make_engine(folder, loader=loader or MemoryLoader(), **options)
     try:
         engine.fit(resume=resume)
