@@ -17,8 +17,9 @@ from hf_seqvae.data import (
     indexed,
     row_lengths,
 )
+from hf_seqvae.engine.checks import check_whole_batch
 from hf_seqvae.evaluation import evaluate_bound
-from hf_seqvae.objectives import ConstantSchedule, Objective, summarize
+from hf_seqvae.objectives import ConstantSchedule, Objective, TargetRate, summarize
 
 
 class SeqVAETrainer(Trainer):
@@ -44,7 +45,8 @@ class SeqVAETrainer(Trainer):
         num_eval_samples: posterior samples a sentence in `evaluate`.
         eval_seed: of those samples.
         kwargs: go to Trainer; `compute_loss_func` and label smoothing are refused, since both take
-            the labels away from the model.
+            the labels away from the model; aggressive updates, phases and a target rate are the
+            engine's.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class SeqVAETrainer(Trainer):
                 f"this process sees {args.n_gpu} GPUs and would split each batch between them, "
                 "which breaks the count of sentences. Start it with `accelerate launch`, one each."
             )
+        _refuse_the_engines(kwargs, objective)
         if data_collator is None and processing_class is not None:
             data_collator = Collator.from_tokenizer(processing_class)
         elif data_collator is None:
@@ -92,6 +95,12 @@ class SeqVAETrainer(Trainer):
         )
         self.objective = objective or Objective(
             ConstantSchedule(model.config.kl_weight), normalization=model.config.loss_normalization
+        )
+        check_whole_batch(
+            model,
+            [self.objective],
+            num_micro_batches=self.args.gradient_accumulation_steps,
+            num_processes=self.args.world_size,
         )
         self.num_eval_samples = num_eval_samples
         self.eval_seed = eval_seed
@@ -153,7 +162,12 @@ class SeqVAETrainer(Trainer):
     ) -> Any:
         """The objective's loss of a micro-batch; its terms are added up until the next log."""
         outputs = model(**inputs)
-        loss, logs = self.objective(outputs, self.state.global_step, num_items_in_batch)
+        several: Any = {}
+        if self.args.world_size > 1:
+            reduce = self.accelerator.reduce
+            several["sum_over_processes"] = lambda value: reduce(value, reduction="sum")
+        step = self.state.global_step
+        loss, logs = self.objective(outputs, step, num_items_in_batch, **several)
         if model.training:
             self._beta = logs.pop("beta")
             for name, value in logs.items():
@@ -203,3 +217,22 @@ class SeqVAETrainer(Trainer):
             own = {f"{metric_key_prefix}_{name}": value for name, value in own.items()}
             output = output._replace(metrics=(output.metrics or {}) | own)
         return output
+
+
+def _refuse_the_engines(kwargs: dict[str, Any], objective: Objective | None) -> None:
+    """Raises where a remedy that changes the loop itself was asked for."""
+    engine = "Use a recipe: hf-seqvae train, or hf_seqvae.engine.train."
+    if "inner" in kwargs or kwargs.get("encoder_updates", "joint") != "joint":
+        raise ValueError(
+            "aggressive updates move the encoder several times a batch, and a Trainer makes one "
+            f"update a batch. {engine}"
+        )
+    if "phases" in kwargs:
+        raise ValueError(
+            f"phases begin training anew several times, and a Trainer trains once. {engine}"
+        )
+    if objective is not None and isinstance(objective.beta, TargetRate):
+        raise ValueError(
+            "a target rate has a state that must be saved with the weights, and a resumed Trainer "
+            f"begins with a new one. {engine}"
+        )

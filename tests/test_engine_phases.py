@@ -13,6 +13,7 @@ from engine_standins import (
     two_phases,
     weights,
 )
+from safetensors.torch import load_file
 
 from hf_seqvae import Objective
 from hf_seqvae.engine import PlateauHalving
@@ -102,6 +103,23 @@ def test_the_best_of_an_autoencoder_is_what_reconstructs_best_and_is_forgotten_a
     engine.fit()
     assert seen[1:] == [(-5.0, BATCHES), (-5.0, BATCHES), (-4.0, 3 * BATCHES)]
     assert (engine.progress.best_score, engine.progress.best_step) == (-20.0, 4 * BATCHES)
+
+
+def test_a_phase_begins_from_the_best_and_not_the_last_weights_of_the_one_before(tmp_path):
+    scores, begun = iter([-5.0, -9.0, -1.0]), []
+    phases = [
+        Phase(Objective(), 2),
+        Phase(Objective(), 1, prepare=lambda m: begun.append(weights(m))),
+    ]
+    make_engine(
+        tmp_path,
+        phases=phases,
+        evaluator=lambda model: {"eval/elbo": next(scores)},
+        save_steps=None,
+        keep_checkpoints=9,
+    ).fit()
+    best = load_file(tmp_path / f"checkpoints/step-{BATCHES:08}/model.safetensors")
+    assert all(torch.equal(begun[0][name], value) for name, value in best.items())
 
 
 def test_the_decays_of_one_phase_do_not_end_the_next(tmp_path):

@@ -49,7 +49,7 @@ VARIANTS = {
     "plateau": {"decay": True, "learning_rate": 1.0},
     "phases": {"phases": two_phases},
     "aggressive": {"inner": InnerLoop(max_updates=7, window=2)},
-    "target rate": {"objective": lambda: Objective(TargetRate(1.5, integral_gain=0.05))},
+    "target rate": {"objective": lambda: Objective(TargetRate(1e-4, integral_gain=0.5))},
 }
 
 
@@ -92,6 +92,12 @@ def test_a_crashed_run_ends_with_the_same_weights_and_log(tmp_path, uninterrupte
     for name in ("best", "last"):
         files = [folder / name / "model.safetensors" for folder in (tmp_path, whole_folder)]
         assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_the_held_rate_does_move_beta(uninterrupted):
+    folder, _ = uninterrupted("target rate")
+    betas = [line["train/beta"] for line in read_log(folder) if "train/beta" in line]
+    assert len(set(betas)) == len(betas) > 3 and 0 < max(betas) < 1
 
 
 def test_the_plateau_variant_does_decay(uninterrupted):

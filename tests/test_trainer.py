@@ -10,8 +10,9 @@ from transformers import EarlyStoppingCallback, Trainer
 
 from hf_seqvae import Objective, SeqVAETrainer
 from hf_seqvae.data import Collator
+from hf_seqvae.engine import InnerLoop
 from hf_seqvae.evaluation import evaluate_bound
-from hf_seqvae.objectives import ConstantSchedule, LinearSchedule
+from hf_seqvae.objectives import ConstantSchedule, LinearSchedule, TargetRate
 
 
 def test_logged_terms_are_means_per_sentence_and_beta_follows_the_schedule(tmp_path):
@@ -158,3 +159,34 @@ def test_the_default_objective_is_the_models_own_loss(tmp_path):
     batch = Collator(0)([rows(4)[i] for i in range(4)])
     output = model.eval()(**batch)
     assert_close(trainer.objective(output, 0)[0], output.loss)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"inner": InnerLoop()}, "aggressive updates .* one update a batch.*hf-seqvae train"),
+        ({"encoder_updates": "aggressive"}, "aggressive updates"),
+        ({"phases": []}, "a Trainer trains once"),
+        ({"objective": Objective(TargetRate(3.0))}, "state that must be saved"),
+    ],
+)
+def test_remedies_of_the_loop_itself_are_the_engines(tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        SeqVAETrainer(quiet_model(), arguments(tmp_path), train_dataset=rows(4), **options)
+
+
+@pytest.mark.parametrize(
+    ("objective", "name"),
+    [
+        (Objective(mmd_weight=1.0), "mmd_weight"),
+        (Objective(kl_term="capacity_batch_mean", capacity=2.0), "capacity_batch_mean"),
+    ],
+)
+def test_what_reads_the_whole_batch_is_refused_where_it_is_cut(tmp_path, objective, name):
+    def trainer(steps):
+        settings = arguments(tmp_path, gradient_accumulation_steps=steps, max_steps=1)
+        return SeqVAETrainer(quiet_model(), settings, objective=objective, train_dataset=rows(8))
+
+    with pytest.raises(ValueError, match=f"{name}.*into 2 pieces"):
+        trainer(2)
+    trainer(1).train()
