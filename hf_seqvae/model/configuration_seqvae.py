@@ -77,8 +77,9 @@ class SeqVAEConfig(PreTrainedConfig):
         latent_size: Z.
         pooling: last, first, mean, max, abs_max, mean_max or attention.
         posterior: family of q(z|x).
-        latent_injection: how the decoder reads z: out of state, concat (LSTM decoders), add,
-            prefix. Default ("state", "concat") for an LSTM decoder, ("add", "prefix") for others.
+        latent_injection: how the decoder reads z: out of state, concat, output (LSTM decoders),
+            add, prefix. Default ("state", "concat") for an LSTM decoder, ("add", "prefix") for
+            others.
         num_prefix_tokens: inputs that "prefix" puts before the text.
         kl_weight: beta of the model's own loss.
         word_dropout: share of decoder inputs replaced by `unk_token_id` in training. Source:
@@ -143,9 +144,9 @@ class SeqVAEConfig(PreTrainedConfig):
         if self.special_token_ids is None:
             self.special_token_ids = self._known_special_tokens()
         if self.has_lstm_decoder:
-            self.decoder.conditioning_size = (
-                max(self.latent_size, 0) if "concat" in self.latent_injection else 0
-            )
+            width = max(self.latent_size, 0)
+            self.decoder.conditioning_size = width if "concat" in self.injections else 0
+            self.decoder.output_conditioning_size = width if "output" in self.injections else 0
 
     @classmethod
     def from_dict(cls, config_dict: dict, **kwargs):
@@ -216,17 +217,24 @@ class SeqVAEConfig(PreTrainedConfig):
         if not self.injections or len(set(self.injections)) < len(self.injections):
             raise ValueError(
                 f"latent_injection needs one or more different names out of {sorted(INJECTIONS)}, "
-                f"got {self.latent_injection}. A decoder that reads no z is a language model."
+                f"got {self.latent_injection}. For a model without latents, write `model: "
+                "language_model` in the recipe: it trains SeqVAELSTMForCausalLM itself."
             )
 
     def validate_injection_fits_decoder(self):
-        """State and concat need our LSTM."""
+        """State, concat and output need our LSTM, and output a layer of its own."""
         wrong = [name for name in self.injections if name in LSTM_ONLY_INJECTIONS]
         if wrong and not self.has_lstm_decoder:
             raise ValueError(
                 f"latent_injection {wrong} needs an LSTM decoder "
                 f"({SeqVAELSTMConfig.model_type!r}), got {self.decoder.model_type!r}. Use 'add' or "
                 "'prefix' with it."
+            )
+        if "output" in self.injections and self.decoder.tie_word_embeddings:
+            raise ValueError(
+                "latent_injection 'output' widens the decoder's output layer by z, which a layer "
+                "tied to the embeddings cannot be. Set decoder.tie_word_embeddings=False, or "
+                "inject z elsewhere."
             )
 
     def validate_backbones(self):

@@ -81,6 +81,13 @@ def test_the_composite_sets_how_wide_z_is_beside_the_decoders_inputs(ways, size)
         assert mine.conditioning_size == before  # the caller's own config is left alone
 
 
+@pytest.mark.parametrize(("ways", "size"), [(["output", "add"], Z), (["concat"], 0)])
+def test_the_composite_sets_how_wide_z_is_beside_the_decoders_states(ways, size):
+    mine = lstm_decoder(output_conditioning_size=3)
+    assert config(decoder=mine, latent_injection=ways).decoder.output_conditioning_size == size
+    assert mine.output_conditioning_size == 3
+
+
 def test_a_config_survives_a_save(tmp_path):
     made = config(
         "lstm2",
@@ -122,9 +129,12 @@ CHOICES = [
     ({"posterior": "laplace"}, r"posterior must be one of \['gaussian'\], got 'laplace'"),
     (
         {"latent_injection": ["memory"]},
-        r"latent_injection must be one of \['add', 'concat', 'prefix', 'state'\], got 'memory'",
+        r"latent_injection must be one of .*'concat', 'output', 'prefix'.*, got 'memory'",
     ),
-    ({"latent_injection": []}, r"needs one or more different names.*got \[\].*language model"),
+    (
+        {"latent_injection": []},
+        r"needs one or more different names.*got \[\].*`model: language_model`.*ForCausalLM",
+    ),
     ({"latent_injection": ["add", "add"]}, r"needs one or more different names.*\['add', 'add'\]"),
     ({"latent_injection": "add"}, "latent_injection.*str"),
     ({"loss_normalization": "word"}, "loss_normalization.*'token', 'sequence'.*got word"),
@@ -158,7 +168,7 @@ def test_a_wrong_value_is_refused_in_our_words(kwargs, message):
 
 
 @pytest.mark.parametrize("decoder", [gpt2, llama])
-@pytest.mark.parametrize("way", ["state", "concat"])
+@pytest.mark.parametrize("way", ["state", "concat", "output"])
 def test_ways_that_only_an_lstm_can_read_are_refused_elsewhere(decoder, way):
     refused(
         rf"latent_injection \['{way}'\] needs an LSTM decoder \('seqvae_lstm'\), got "
@@ -233,6 +243,7 @@ LSTM = [
     ({"input_dropout": 1.0}, r"input_dropout must be in \[0, 1\), got 1.0"),
     ({"output_dropout": -0.1}, r"output_dropout must be in \[0, 1\), got -0.1"),
     ({"conditioning_size": -1}, "conditioning.*, got -1"),
+    ({"output_conditioning_size": -2}, "conditioning.*, got -2"),
 ]
 
 
@@ -248,6 +259,8 @@ def test_a_decoder_read_both_ways_and_a_conditioned_encoder_are_refused():
         SeqVAELSTMConfig(bidirectional=True)
     with pytest.raises(StrictDataclassError, match="an encoder takes no conditioning, got 3"):
         SeqVAELSTMEncoderConfig(conditioning_size=3)
+    with pytest.raises(StrictDataclassError, match="an encoder takes no conditioning, got 2"):
+        SeqVAELSTMEncoderConfig(output_conditioning_size=2)
 
 
 def test_a_tied_lstm_needs_states_as_wide_as_embeddings():
@@ -255,6 +268,17 @@ def test_a_tied_lstm_needs_states_as_wide_as_embeddings():
         StrictDataclassError, match="needs hidden_size == embedding_size, got 8 and 6"
     ):
         lstm_decoder(tie_word_embeddings=True)
+
+
+def test_an_output_layer_tied_to_the_embeddings_has_no_room_for_z():
+    tied = {"tie_word_embeddings": True, "hidden_size": 6}
+    with pytest.raises(StrictDataclassError, match="no weights for the 3 inputs.*untied, or"):
+        lstm_decoder(output_conditioning_size=3, **tied)
+    refused(
+        "'output' widens the decoder's output layer.*decoder.tie_word_embeddings=False, or",
+        decoder=lstm_decoder(**tied),
+        latent_injection=["output"],
+    )
 
 
 def test_the_loss_is_normalised_for_a_trainers_count_of_tokens_and_nothing_else():

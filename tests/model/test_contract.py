@@ -10,13 +10,16 @@ import json
 import pytest
 import torch
 from pairwise import pairs_of, pairwise_cover
-from test_injection import SUBSETS
 from tiny import DECODERS, ENCODERS, V, batch, model
 from torch.testing import assert_close
 
-from hf_seqvae.model.injection import LSTM_ONLY_INJECTIONS
+from hf_seqvae.model.injection import INJECTIONS, LSTM_ONLY_INJECTIONS
 from hf_seqvae.model.modeling_seqvae import SeqVAEModel
 from hf_seqvae.model.pooling import POOLINGS
+
+# each way alone, every pair, and all: test_injection.py reads every subset
+SUBSETS = [ways for size in (1, 2) for ways in itertools.combinations(INJECTIONS, size)]
+SUBSETS += [("state", "concat", "add", "prefix"), INJECTIONS]
 
 FACTORS = {
     "encoder": tuple(ENCODERS),
