@@ -11,7 +11,7 @@ from transformers.configuration_utils import SubConfigSpec
 from .configuration_lstm import SeqVAELSTMConfig, SeqVAELSTMEncoderConfig
 from .injection import INJECTIONS, LSTM_ONLY_INJECTIONS
 from .pooling import POOLINGS
-from .posterior import POSTERIORS
+from .posterior_families import POSTERIORS, check_options
 
 # decoders whose generation state is not a `past_key_values` cache
 UNSUPPORTED_DECODERS = ("mamba", "mamba2", "falcon_mamba", "xlstm", "rwkv")
@@ -76,7 +76,10 @@ class SeqVAEConfig(PreTrainedConfig):
         decoder: config of any AutoModelForCausalLM, or a dict of one; default SeqVAELSTMConfig.
         latent_size: Z.
         pooling: last, first, mean, max, abs_max, mean_max or attention.
-        posterior: family of q(z|x).
+        posterior: family of q(z|x): gaussian, batch_norm_gaussian or committed_rate_gaussian.
+        batch_norm_gamma: for batch_norm_gaussian, the standard deviation of each posterior mean
+            over a batch; default 0.5.
+        committed_rate: for committed_rate_gaussian, the nats of KL that every sentence keeps.
         latent_injection: how the decoder reads z: out of state, concat, output (LSTM decoders),
             add, prefix. Default ("state", "concat") for an LSTM decoder, ("add", "prefix") for
             others.
@@ -110,6 +113,8 @@ class SeqVAEConfig(PreTrainedConfig):
     latent_size: int = 32
     pooling: str = "max"
     posterior: str = "gaussian"
+    batch_norm_gamma: float | int | None = None
+    committed_rate: float | int | None = None
     latent_injection: list[str] | tuple[str, ...] | None = None
     num_prefix_tokens: int = 1
     kl_weight: float | int = 1.0
@@ -136,6 +141,8 @@ class SeqVAEConfig(PreTrainedConfig):
                 ("state", "concat") if self.has_lstm_decoder else ("add", "prefix")
             )
         self.latent_injection = list(self.latent_injection)
+        if self.batch_norm_gamma is None and self.posterior == "batch_norm_gaussian":
+            self.batch_norm_gamma = 0.5
         for name in ("pad_token_id", "bos_token_id", "eos_token_id", "unk_token_id"):
             if getattr(self, name) is None:
                 setattr(self, name, getattr(self.decoder, name, None))
@@ -212,6 +219,8 @@ class SeqVAEConfig(PreTrainedConfig):
         """Every choice is one that exists."""
         _choose("pooling", self.pooling, POOLINGS)
         _choose("posterior", self.posterior, POSTERIORS)
+        options = {name: getattr(self, name) for name in ("batch_norm_gamma", "committed_rate")}
+        check_options(self.posterior, self.latent_size, options)
         for name in self.injections:
             _choose("latent_injection", name, INJECTIONS)
         if not self.injections or len(set(self.injections)) < len(self.injections):

@@ -26,6 +26,7 @@ from .modeling_lstm import SeqVAELSTMForCausalLM
 from .outputs import SeqVAEEncoderOutput, SeqVAEOutput
 from .pooling import POOLINGS as POOLINGS
 from .posterior import DiagonalGaussian
+from .posterior_families import POSTERIORS as POSTERIORS
 from .scoring import (
     drop_words,
     mask_of_padding_in_front,
@@ -123,6 +124,15 @@ class SeqVAEModel(SeqVAEPreTrainedModel, LatentGenerationMixin, EstimationMixin)
                     f'latent_injection without "{way}", for example ("state", "add").'
                 )
         return cls(whole, backbone=backbone, decoder=language_model)
+
+    @property
+    def uses_batch_statistics(self) -> bool:
+        """Whether, in training, a text's posterior depends on the other texts of its batch.
+
+        Then micro-batches are another step than their whole batch, and a process knows only its
+        own rows: a training loop has to refuse both.
+        """
+        return self.encoder.posterior.uses_batch_statistics
 
     # -- training and decoding
 

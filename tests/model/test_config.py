@@ -114,6 +114,14 @@ def test_each_native_part_of_a_saved_composite_loads_on_its_own(tmp_path):
     assert SeqVAELSTMConfig.from_pretrained(tmp_path).hidden_size == 7
 
 
+@pytest.mark.parametrize("gamma", [None, 0.7])
+def test_batch_norm_begins_at_a_gamma_of_the_literature_unless_told(gamma, tmp_path):
+    made = config(posterior="batch_norm_gaussian", batch_norm_gamma=gamma)
+    assert made.batch_norm_gamma == (gamma or 0.5)
+    made.save_pretrained(tmp_path)
+    assert SeqVAEConfig.from_pretrained(tmp_path).batch_norm_gamma == made.batch_norm_gamma
+
+
 # refusals: the rule, what came, the cure
 
 NUMBERS = [
@@ -126,7 +134,7 @@ NUMBERS = [
 ]
 CHOICES = [
     ({"pooling": "median"}, r"pooling must be one of \['abs_max', 'attention', .*got 'median'"),
-    ({"posterior": "laplace"}, r"posterior must be one of \['gaussian'\], got 'laplace'"),
+    ({"posterior": "laplace"}, r"posterior must be one of \[.*'gaussian'\], got 'laplace'"),
     (
         {"latent_injection": ["memory"]},
         r"latent_injection must be one of .*'concat', 'output', 'prefix'.*, got 'memory'",
@@ -141,6 +149,37 @@ CHOICES = [
     ({"initializer": "xavier"}, "initializer.*'torch', 'literature'.*got xavier"),
     ({"latent_size": "many"}, "latent_size.*int.*'many'"),
     ({"encoder": 3}, "encoder"),
+]
+BN, RATE = "batch_norm_gaussian", "committed_rate_gaussian"
+POSTERIOR_OPTIONS = [
+    (
+        {"committed_rate": 2.0},
+        f"committed_rate is read by posterior '{RATE}' alone, got 2.0 beside",
+    ),
+    (
+        {"committed_rate": 2.0, "posterior": BN},
+        f"committed_rate is read .* beside '{BN}'. Set posterior='{RATE}', or leave committed_rate",
+    ),
+    ({"batch_norm_gamma": 0.6}, f"batch_norm_gamma is read by posterior '{BN}' alone, got 0.6"),
+    (
+        {"batch_norm_gamma": 0.6, "committed_rate": 1.0, "posterior": RATE},
+        f"batch_norm_gamma is read by posterior '{BN}' alone, got 0.6 beside '{RATE}'",
+    ),
+    ({"posterior": RATE}, f"posterior '{RATE}' needs committed_rate. Set it, in nats a sentence"),
+    *(
+        (
+            {"posterior": RATE, "committed_rate": rate},
+            rf"committed_rate must be in \[3.2e-05, 1280\] nats .* 32, .*got {rate}. Choose a rate",
+        )
+        for rate in (0.0, -1.0, float("nan"), float("inf"), 1e-9, 1281.0)
+    ),
+    *(
+        (
+            {"posterior": BN, "batch_norm_gamma": gamma},
+            f"batch_norm_gamma must be finite and positive, got {gamma}. The literature's are 0.5",
+        )
+        for gamma in (0.0, -0.5, float("nan"), float("inf"))
+    ),
 ]
 TOKENS = [
     (
@@ -160,8 +199,8 @@ TOKENS = [
 
 @pytest.mark.parametrize(
     ("kwargs", "message"),
-    NUMBERS + CHOICES + TOKENS,
-    ids=[str(k) for k, _ in NUMBERS + CHOICES + TOKENS],
+    NUMBERS + CHOICES + POSTERIOR_OPTIONS + TOKENS,
+    ids=[str(k) for k, _ in NUMBERS + CHOICES + POSTERIOR_OPTIONS + TOKENS],
 )
 def test_a_wrong_value_is_refused_in_our_words(kwargs, message):
     refused(f"(?s){message}", **kwargs)
