@@ -43,6 +43,7 @@ MODEL_FILES = [
     "configuration_lstm",
     "pooling",
     "posterior",
+    "posterior_families",
     "injection",
     "configuration_seqvae",
     "outputs",

@@ -23,6 +23,8 @@ class SeqVAELSTMConfig(PreTrainedConfig):
         output_dropout: dropout on the last layer's states.
         conditioning_size: width of the vector beside every input; a SeqVAEConfig sets it to its
             latent size where z is injected by "concat".
+        output_conditioning_size: width of the vector beside every state that the output layer
+            reads; a SeqVAEConfig sets it to its latent size where z is injected by "output".
         initializer: "torch" (torch's own defaults) or "literature" (every parameter
             U(-0.01, 0.01), biases included, embeddings U(-0.1, 0.1)). Source: He et al., arXiv
             1901.05534.
@@ -40,6 +42,7 @@ class SeqVAELSTMConfig(PreTrainedConfig):
     input_dropout: float | int = 0.0
     output_dropout: float | int = 0.0
     conditioning_size: int = 0
+    output_conditioning_size: int = 0
     initializer: Literal["torch", "literature"] = "torch"
     use_cache: bool = True
     pad_token_id: int | None = 0
@@ -84,10 +87,9 @@ class SeqVAELSTMConfig(PreTrainedConfig):
         for name in ("input_dropout", "output_dropout"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise ValueError(f"{name} must be in [0, 1), got {getattr(self, name)}.")
-        if self.conditioning_size < 0:
-            raise ValueError(
-                f"conditioning_size must not be negative, got {self.conditioning_size}."
-            )
+        for name in ("conditioning_size", "output_conditioning_size"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}.")
 
     def validate_direction(self):
         """A language model reads one way."""
@@ -105,6 +107,12 @@ class SeqVAELSTMConfig(PreTrainedConfig):
                 f"{self.hidden_size} and {self.embedding_size}. Change one, or leave the weights "
                 "untied."
             )
+        if self.tie_word_embeddings and self.output_conditioning_size:
+            raise ValueError(
+                "tie_word_embeddings leaves the output layer no weights for the "
+                f"{self.output_conditioning_size} inputs of output_conditioning_size. Leave the "
+                "weights untied, or inject z elsewhere."
+            )
 
 
 @strict
@@ -116,8 +124,9 @@ class SeqVAELSTMEncoderConfig(SeqVAELSTMConfig):
 
     def validate_direction(self):
         """An encoder may read either way, and has no z beside its inputs."""
-        if self.conditioning_size:
-            raise ValueError(f"an encoder takes no conditioning, got {self.conditioning_size}.")
+        given = self.conditioning_size or self.output_conditioning_size
+        if given:
+            raise ValueError(f"an encoder takes no conditioning, got {given}.")
 
     def validate_tying(self):
         """An encoder has no output layer to tie."""

@@ -11,7 +11,7 @@ from transformers.configuration_utils import SubConfigSpec
 from .configuration_lstm import SeqVAELSTMConfig, SeqVAELSTMEncoderConfig
 from .injection import INJECTIONS, LSTM_ONLY_INJECTIONS
 from .pooling import POOLINGS
-from .posterior import POSTERIORS
+from .posterior_families import POSTERIORS, check_options
 
 # decoders whose generation state is not a `past_key_values` cache
 UNSUPPORTED_DECODERS = ("mamba", "mamba2", "falcon_mamba", "xlstm", "rwkv")
@@ -76,9 +76,13 @@ class SeqVAEConfig(PreTrainedConfig):
         decoder: config of any AutoModelForCausalLM, or a dict of one; default SeqVAELSTMConfig.
         latent_size: Z.
         pooling: last, first, mean, max, abs_max, mean_max or attention.
-        posterior: family of q(z|x).
-        latent_injection: how the decoder reads z: out of state, concat (LSTM decoders), add,
-            prefix. Default ("state", "concat") for an LSTM decoder, ("add", "prefix") for others.
+        posterior: family of q(z|x): gaussian, batch_norm_gaussian or committed_rate_gaussian.
+        batch_norm_gamma: for batch_norm_gaussian, the standard deviation of each posterior mean
+            over a batch; default 0.5.
+        committed_rate: for committed_rate_gaussian, the nats of KL that every sentence keeps.
+        latent_injection: how the decoder reads z: out of state, concat, output (LSTM decoders),
+            add, prefix. Default ("state", "concat") for an LSTM decoder, ("add", "prefix") for
+            others.
         num_prefix_tokens: inputs that "prefix" puts before the text.
         kl_weight: beta of the model's own loss.
         word_dropout: share of decoder inputs replaced by `unk_token_id` in training. Source:
@@ -109,6 +113,8 @@ class SeqVAEConfig(PreTrainedConfig):
     latent_size: int = 32
     pooling: str = "max"
     posterior: str = "gaussian"
+    batch_norm_gamma: float | int | None = None
+    committed_rate: float | int | None = None
     latent_injection: list[str] | tuple[str, ...] | None = None
     num_prefix_tokens: int = 1
     kl_weight: float | int = 1.0
@@ -135,6 +141,8 @@ class SeqVAEConfig(PreTrainedConfig):
                 ("state", "concat") if self.has_lstm_decoder else ("add", "prefix")
             )
         self.latent_injection = list(self.latent_injection)
+        if self.batch_norm_gamma is None and self.posterior == "batch_norm_gaussian":
+            self.batch_norm_gamma = 0.5
         for name in ("pad_token_id", "bos_token_id", "eos_token_id", "unk_token_id"):
             if getattr(self, name) is None:
                 setattr(self, name, getattr(self.decoder, name, None))
@@ -143,9 +151,9 @@ class SeqVAEConfig(PreTrainedConfig):
         if self.special_token_ids is None:
             self.special_token_ids = self._known_special_tokens()
         if self.has_lstm_decoder:
-            self.decoder.conditioning_size = (
-                max(self.latent_size, 0) if "concat" in self.latent_injection else 0
-            )
+            width = max(self.latent_size, 0)
+            self.decoder.conditioning_size = width if "concat" in self.injections else 0
+            self.decoder.output_conditioning_size = width if "output" in self.injections else 0
 
     @classmethod
     def from_dict(cls, config_dict: dict, **kwargs):
@@ -211,23 +219,31 @@ class SeqVAEConfig(PreTrainedConfig):
         """Every choice is one that exists."""
         _choose("pooling", self.pooling, POOLINGS)
         _choose("posterior", self.posterior, POSTERIORS)
+        options = {name: getattr(self, name) for name in ("batch_norm_gamma", "committed_rate")}
+        check_options(self.posterior, self.latent_size, options)
         for name in self.injections:
             _choose("latent_injection", name, INJECTIONS)
         if not self.injections or len(set(self.injections)) < len(self.injections):
             raise ValueError(
                 f"latent_injection needs one or more different names out of {sorted(INJECTIONS)}, "
-                f"got {self.latent_injection}. A decoder that reads no z is a language "
-                "model: train it by `model: language_model` in a recipe."
+                f"got {self.latent_injection}. For a model without latents, write `model: "
+                "language_model` in the recipe: it trains SeqVAELSTMForCausalLM itself."
             )
 
     def validate_injection_fits_decoder(self):
-        """State and concat need our LSTM."""
+        """State, concat and output need our LSTM, and output a layer of its own."""
         wrong = [name for name in self.injections if name in LSTM_ONLY_INJECTIONS]
         if wrong and not self.has_lstm_decoder:
             raise ValueError(
                 f"latent_injection {wrong} needs an LSTM decoder "
                 f"({SeqVAELSTMConfig.model_type!r}), got {self.decoder.model_type!r}. Use 'add' or "
                 "'prefix' with it."
+            )
+        if "output" in self.injections and self.decoder.tie_word_embeddings:
+            raise ValueError(
+                "latent_injection 'output' widens the decoder's output layer by z, which a layer "
+                "tied to the embeddings cannot be. Set decoder.tie_word_embeddings=False, or "
+                "inject z elsewhere."
             )
 
     def validate_backbones(self):

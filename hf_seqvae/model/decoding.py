@@ -13,7 +13,7 @@ from .modeling_encoder import BACKBONE_FLAGS, check_length
 class Decoded(NamedTuple):
     """What a decoder says of the given tokens; prefix inputs are cut off."""
 
-    features: Tensor | None  # (B, L, H) of our LSTM, whose output layer has not run yet
+    features: Tensor | None  # (B, L, H or H + Z), what our LSTM's output layer is to read
     logits: Tensor | None  # (B, L, V) of any other decoder
     past_key_values: Cache | None
     hidden_states: tuple[Tensor, ...] | None
@@ -78,7 +78,8 @@ def decode(
             initial_hidden=given.initial_hidden,
             initial_cell=given.initial_cell,
         )
-        features = outputs.last_hidden_state[:, embeds.shape[1] - num_tokens :]
+        states = outputs.last_hidden_state[:, embeds.shape[1] - num_tokens :]
+        features = decoder.output_features(states, given.output_conditioning)
     else:
         check_length(past + embeds.shape[1], decoder.config, "the decoder's input")
         if mask is not None and "position_ids" in parameters:

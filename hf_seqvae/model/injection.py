@@ -4,9 +4,11 @@
     concat   z beside the input of every step                (LSTM decoders)
     add      W z added to the input of every step            (any decoder)
     prefix   W z as `num_prefix_tokens` inputs before the text (any decoder)
+    output   z beside every state that the output layer reads (LSTM decoders)
 
 The literature's decoder is ("state", "concat"): He et al., arXiv 1901.05534. `prefix` and `add` are
-the embedding-level forms of Li et al. (Optimus), arXiv 2004.04092.
+the embedding-level forms of Li et al. (Optimus), arXiv 2004.04092. `output` is the skip connection
+of Dieng et al. (skip-VAE), arXiv 1807.04863, to the output layer alone: logits = W [dropout(h); z].
 """
 
 from typing import NamedTuple
@@ -14,8 +16,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-INJECTIONS = ("state", "concat", "add", "prefix")
-LSTM_ONLY_INJECTIONS = ("state", "concat")
+INJECTIONS = ("state", "concat", "add", "prefix", "output")
+# "output" too: a foreign output layer has no room for z, and may be tied or followed by more
+LSTM_ONLY_INJECTIONS = ("state", "concat", "output")
 
 
 class Injected(NamedTuple):
@@ -26,6 +29,7 @@ class Injected(NamedTuple):
     conditioning: Tensor | None = None  # (B, Z)
     shift: Tensor | None = None  # (B, 1, E)
     prefix: Tensor | None = None  # (B, K, E)
+    output_conditioning: Tensor | None = None  # (B, Z)
 
 
 class LatentInjection(nn.Module):
@@ -49,7 +53,7 @@ class LatentInjection(nn.Module):
         state_size: tuple[int, int] | None = None,
     ):
         super().__init__()
-        self.concat = "concat" in injections
+        self.concat, self.output = "concat" in injections, "output" in injections
         self.state_size = state_size
         self.num_prefix_tokens = num_prefix_tokens if "prefix" in injections else 0
         self.to_state = self.to_embedding = self.to_prefix = None
@@ -78,4 +82,5 @@ class LatentInjection(nn.Module):
             conditioning=latents if self.concat else None,
             shift=None if self.to_embedding is None else self.to_embedding(latents)[:, None],
             prefix=prefix,
+            output_conditioning=latents if self.output else None,
         )

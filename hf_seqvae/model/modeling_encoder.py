@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutput
 
 from .configuration_seqvae import SeqVAEConfig
@@ -17,7 +18,7 @@ from .modeling_lstm import (
 )
 from .outputs import SeqVAEEncoderOutput
 from .pooling import POOLINGS, AttentionPool, last_pool_both_ways
-from .posterior import POSTERIORS
+from .posterior_families import POSTERIORS, FixedScaleBatchNorm
 
 BACKBONE_FLAGS = ("output_attentions", "output_hidden_states")
 
@@ -39,7 +40,12 @@ class SeqVAEPreTrainedModel(PreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        initialize_module(module, self.config.initializer)
+        if isinstance(module, FixedScaleBatchNorm):  # by either initializer
+            init.zeros_(module.bias)
+            init.zeros_(module.running_mean)
+            init.ones_(module.running_var)
+        else:
+            initialize_module(module, self.config.initializer)
 
 
 class SeqVAEEncoder(SeqVAEPreTrainedModel):
@@ -62,7 +68,9 @@ class SeqVAEEncoder(SeqVAEPreTrainedModel):
             width = config.encoder.output_size
         self.attention_pool = AttentionPool(width) if config.pooling == "attention" else None
         pooled_size = 2 * width if config.pooling == "mean_max" else width
-        self.posterior = POSTERIORS[config.posterior](pooled_size, config.latent_size)
+        head = POSTERIORS[config.posterior]
+        options: Any = {name: getattr(config, name) for name in head.options}
+        self.posterior = head(pooled_size, config.latent_size, **options)
         parameters = inspect.signature(self.backbone.forward).parameters
         self._takes_use_cache = "use_cache" in parameters
         self.post_init()

@@ -253,8 +253,22 @@ class SeqVAELSTMForCausalLM(SeqVAELSTMPreTrainedModel, GenerationMixin):
     def __init__(self, config: SeqVAELSTMConfig):
         super().__init__(config)
         self.model = SeqVAELSTMModel(config)
-        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        width = config.hidden_size + config.output_conditioning_size
+        self.lm_head = nn.Linear(width, config.vocab_size, bias=False)
         self.post_init()
+
+    def output_features(self, states: Tensor, output_conditioning: Tensor | None) -> Tensor:
+        """What the output layer reads: states (B, T, H), each with the same (B, C) behind it."""
+        if (self.config.output_conditioning_size > 0) != (output_conditioning is not None):
+            raise ValueError(
+                f"output_conditioning_size is {self.config.output_conditioning_size}, so "
+                "output_conditioning must "
+                f"{'be given' if output_conditioning is None else 'not be given'}."
+            )
+        if output_conditioning is None:
+            return states
+        beside = output_conditioning[:, None].expand(-1, states.shape[1], -1)
+        return torch.cat([states, beside.to(states.dtype)], dim=-1)
 
     @can_return_tuple
     def forward(
@@ -268,12 +282,14 @@ class SeqVAELSTMForCausalLM(SeqVAELSTMPreTrainedModel, GenerationMixin):
         conditioning: Tensor | None = None,
         initial_hidden: Tensor | None = None,
         initial_cell: Tensor | None = None,
+        output_conditioning: Tensor | None = None,
         logits_to_keep: int | Tensor = 0,
         **kwargs,
     ) -> CausalLMOutputWithPast:
         """As SeqVAELSTMModel, plus logits (B, T, V).
 
-        `labels` (B, T) are shifted inside, and -100 is ignored.
+        `labels` (B, T) are shifted inside, and -100 is ignored. `output_conditioning` (B, C) stands
+        beside every state that the output layer reads, never dropped.
         """
         outputs = self.model(
             input_ids=input_ids,
@@ -287,7 +303,8 @@ class SeqVAELSTMForCausalLM(SeqVAELSTMPreTrainedModel, GenerationMixin):
             **kwargs,
         )
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
-        logits = self.lm_head(outputs.last_hidden_state[:, kept])
+        states = outputs.last_hidden_state[:, kept]
+        logits = self.lm_head(self.output_features(states, output_conditioning))
         loss = None
         if labels is not None:
             loss = self.loss_function(
@@ -325,7 +342,8 @@ class SeqVAELSTMForCausalLM(SeqVAELSTMPreTrainedModel, GenerationMixin):
         outputs = self.model(
             input_ids=inputs, attention_mask=mask_of_padding_in_front(labels), use_cache=False
         )
+        features = self.output_features(outputs.last_hidden_state, None)
         # a compiled graph wants one shape a batch, which the number of real positions is not
         if torch.compiler.is_compiling():
-            return -nll_from_logits(self.lm_head(outputs.last_hidden_state), labels)
-        return -nll_from_features(outputs.last_hidden_state, self.lm_head, labels)
+            return -nll_from_logits(self.lm_head(features), labels)
+        return -nll_from_features(features, self.lm_head, labels)

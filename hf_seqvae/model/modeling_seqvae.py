@@ -27,6 +27,7 @@ from .modeling_lstm import SeqVAELSTMForCausalLM
 from .outputs import SeqVAEEncoderOutput, SeqVAEOutput
 from .pooling import POOLINGS as POOLINGS
 from .posterior import DiagonalGaussian
+from .posterior_families import POSTERIORS as POSTERIORS
 from .scoring import (
     drop_words,
     mask_of_padding_in_front,
@@ -110,16 +111,29 @@ class SeqVAEModel(SeqVAEPreTrainedModel, LatentGenerationMixin, EstimationMixin)
         """
         backbone = AutoModel.from_pretrained(encoder)
         language_model = AutoModelForCausalLM.from_pretrained(decoder)
-        own = getattr(language_model.config, "conditioning_size", 0)
         whole = SeqVAEConfig(encoder=backbone.config, decoder=language_model.config, **config)
-        if whole.has_lstm_decoder and whole.decoder.conditioning_size != own:
-            raise ValueError(
-                f"the pretrained LSTM decoder was trained with {own} inputs beside each "
-                f"embedding; latent_injection {whole.latent_injection} asks for "
-                f"{whole.decoder.conditioning_size}. Choose latent_injection without "
-                '"concat", for example ("state", "add").'
-            )
+        places = {
+            "conditioning_size": ("embedding", "concat"),
+            "output_conditioning_size": ("output state", "output"),
+        }
+        for size, (place, way) in places.items():
+            own, asked = (getattr(c, size, 0) for c in (language_model.config, whole.decoder))
+            if own != asked:
+                raise ValueError(
+                    f"the pretrained LSTM decoder was trained with {own} inputs beside each "
+                    f"{place}; latent_injection {whole.latent_injection} asks for {asked}. Choose "
+                    f'latent_injection without "{way}", for example ("state", "add").'
+                )
         return cls(whole, backbone=backbone, decoder=language_model)
+
+    @property
+    def uses_batch_statistics(self) -> bool:
+        """Whether, in training, a text's posterior depends on the other texts of its batch.
+
+        Then micro-batches are another step than their whole batch, and a process knows only its
+        own rows: a training loop has to refuse both.
+        """
+        return self.encoder.posterior.uses_batch_statistics
 
     # -- training and decoding
 

@@ -17,12 +17,13 @@ def kl_to_standard_normal(mu: Tensor, logvar: Tensor) -> Tensor:
     Returns:
         (..., Z) in float32 or wider, not summed: free bits and active units need the dimensions.
     """
-    mu, logvar = _at_least_float32(mu), _at_least_float32(logvar)
+    mu, logvar = at_least_float32(mu), at_least_float32(logvar)
     # expm1 keeps nearly collapsed dimensions: at logvar 1e-4 the textbook form is 0 in float32
     return 0.5 * (mu.square() + torch.expm1(logvar) - logvar)
 
 
-def _at_least_float32(value: Tensor) -> Tensor:
+def at_least_float32(value: Tensor) -> Tensor:
+    """float64 as it is, anything else in float32."""
     return value if value.dtype == torch.float64 else value.float()
 
 
@@ -62,14 +63,14 @@ class GaussianPosterior(nn.Module):
     dtype.
     """
 
+    options: tuple[str, ...] = ()  # fields of SeqVAEConfig that the constructor takes
+    uses_batch_statistics = False  # whether, in training, a row's posterior depends on the others
+
     def __init__(self, pooled_size: int, latent_size: int):
         super().__init__()
         self.projection = nn.Linear(pooled_size, 2 * latent_size, bias=False)
 
     def forward(self, pooled: Tensor) -> DiagonalGaussian:
         """Pooled features (B, H) -> DiagonalGaussian over (B, Z)."""
-        mu, logvar = _at_least_float32(self.projection(pooled)).chunk(2, dim=-1)  # (B, Z) each
+        mu, logvar = at_least_float32(self.projection(pooled)).chunk(2, dim=-1)  # (B, Z) each
         return DiagonalGaussian(mu, logvar)
-
-
-POSTERIORS = {"gaussian": GaussianPosterior}

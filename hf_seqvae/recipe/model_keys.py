@@ -26,7 +26,7 @@ FROM_TOKENIZER = (
     "special_token_ids",
 )
 # set by SeqVAEConfig from its own fields
-FROM_COMPOSITE = ("conditioning_size",)
+FROM_COMPOSITE = ("conditioning_size", "output_conditioning_size")
 NATIVE: dict[str, type[PreTrainedConfig]] = {
     "encoder": SeqVAELSTMEncoderConfig,
     "decoder": SeqVAELSTMConfig,

@@ -42,6 +42,11 @@ PAIRS = {
         lambda: SeqVAELSTMForCausalLM(lstm_decoder()),
         {"latent_injection": ("state", "add")},
     ),
+    "lstm-lstm-with-room-for-z": (
+        lambda: SeqVAELSTMEncoderModel(lstm_encoder()),
+        lambda: SeqVAELSTMForCausalLM(lstm_decoder(output_conditioning_size=Z)),
+        {"latent_injection": ("output",)},
+    ),
     "lstm-gpt2": (
         lambda: SeqVAELSTMEncoderModel(lstm_encoder()),
         lambda: GPT2LMHeadModel(gpt2()),
@@ -95,6 +100,8 @@ def test_a_pretrained_lstm_decoder_without_room_for_z_is_refused_with_the_cure(t
         ValueError, match=r'trained with 0 inputs.*without "concat".*\("state", "add"\)'
     ):
         SeqVAEModel.from_encoder_decoder_pretrained(encoder, decoder)
+    with pytest.raises(ValueError, match=r'0 inputs beside each output state.*without "output"'):
+        SeqVAEModel.from_encoder_decoder_pretrained(encoder, decoder, latent_injection=["output"])
 
 
 def test_a_bert_that_was_no_decoder_is_refused_as_one(tmp_path):

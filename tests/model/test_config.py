@@ -81,6 +81,13 @@ def test_the_composite_sets_how_wide_z_is_beside_the_decoders_inputs(ways, size)
         assert mine.conditioning_size == before  # the caller's own config is left alone
 
 
+@pytest.mark.parametrize(("ways", "size"), [(["output", "add"], Z), (["concat"], 0)])
+def test_the_composite_sets_how_wide_z_is_beside_the_decoders_states(ways, size):
+    mine = lstm_decoder(output_conditioning_size=3)
+    assert config(decoder=mine, latent_injection=ways).decoder.output_conditioning_size == size
+    assert mine.output_conditioning_size == 3
+
+
 def test_a_config_survives_a_save(tmp_path):
     made = config(
         "lstm2",
@@ -107,6 +114,14 @@ def test_each_native_part_of_a_saved_composite_loads_on_its_own(tmp_path):
     assert SeqVAELSTMConfig.from_pretrained(tmp_path).hidden_size == 7
 
 
+@pytest.mark.parametrize("gamma", [None, 0.7])
+def test_batch_norm_begins_at_a_gamma_of_the_literature_unless_told(gamma, tmp_path):
+    made = config(posterior="batch_norm_gaussian", batch_norm_gamma=gamma)
+    assert made.batch_norm_gamma == (gamma or 0.5)
+    made.save_pretrained(tmp_path)
+    assert SeqVAEConfig.from_pretrained(tmp_path).batch_norm_gamma == made.batch_norm_gamma
+
+
 # refusals: the rule, what came, the cure
 
 NUMBERS = [
@@ -119,18 +134,52 @@ NUMBERS = [
 ]
 CHOICES = [
     ({"pooling": "median"}, r"pooling must be one of \['abs_max', 'attention', .*got 'median'"),
-    ({"posterior": "laplace"}, r"posterior must be one of \['gaussian'\], got 'laplace'"),
+    ({"posterior": "laplace"}, r"posterior must be one of \[.*'gaussian'\], got 'laplace'"),
     (
         {"latent_injection": ["memory"]},
-        r"latent_injection must be one of \['add', 'concat', 'prefix', 'state'\], got 'memory'",
+        r"latent_injection must be one of .*'concat', 'output', 'prefix'.*, got 'memory'",
     ),
-    ({"latent_injection": []}, r"needs one or more different names.*got \[\].*language model"),
+    (
+        {"latent_injection": []},
+        r"needs one or more different names.*got \[\].*`model: language_model`.*ForCausalLM",
+    ),
     ({"latent_injection": ["add", "add"]}, r"needs one or more different names.*\['add', 'add'\]"),
     ({"latent_injection": "add"}, "latent_injection.*str"),
     ({"loss_normalization": "word"}, "loss_normalization.*'token', 'sequence'.*got word"),
     ({"initializer": "xavier"}, "initializer.*'torch', 'literature'.*got xavier"),
     ({"latent_size": "many"}, "latent_size.*int.*'many'"),
     ({"encoder": 3}, "encoder"),
+]
+BN, RATE = "batch_norm_gaussian", "committed_rate_gaussian"
+POSTERIOR_OPTIONS = [
+    (
+        {"committed_rate": 2.0},
+        f"committed_rate is read by posterior '{RATE}' alone, got 2.0 beside",
+    ),
+    (
+        {"committed_rate": 2.0, "posterior": BN},
+        f"committed_rate is read .* beside '{BN}'. Set posterior='{RATE}', or leave committed_rate",
+    ),
+    ({"batch_norm_gamma": 0.6}, f"batch_norm_gamma is read by posterior '{BN}' alone, got 0.6"),
+    (
+        {"batch_norm_gamma": 0.6, "committed_rate": 1.0, "posterior": RATE},
+        f"batch_norm_gamma is read by posterior '{BN}' alone, got 0.6 beside '{RATE}'",
+    ),
+    ({"posterior": RATE}, f"posterior '{RATE}' needs committed_rate. Set it, in nats a sentence"),
+    *(
+        (
+            {"posterior": RATE, "committed_rate": rate},
+            rf"committed_rate must be in \[3.2e-05, 1280\] nats .* 32, .*got {rate}. Choose a rate",
+        )
+        for rate in (0.0, -1.0, float("nan"), float("inf"), 1e-9, 1281.0)
+    ),
+    *(
+        (
+            {"posterior": BN, "batch_norm_gamma": gamma},
+            f"batch_norm_gamma must be finite and positive, got {gamma}. The literature's are 0.5",
+        )
+        for gamma in (0.0, -0.5, float("nan"), float("inf"))
+    ),
 ]
 TOKENS = [
     (
@@ -150,15 +199,15 @@ TOKENS = [
 
 @pytest.mark.parametrize(
     ("kwargs", "message"),
-    NUMBERS + CHOICES + TOKENS,
-    ids=[str(k) for k, _ in NUMBERS + CHOICES + TOKENS],
+    NUMBERS + CHOICES + POSTERIOR_OPTIONS + TOKENS,
+    ids=[str(k) for k, _ in NUMBERS + CHOICES + POSTERIOR_OPTIONS + TOKENS],
 )
 def test_a_wrong_value_is_refused_in_our_words(kwargs, message):
     refused(f"(?s){message}", **kwargs)
 
 
 @pytest.mark.parametrize("decoder", [gpt2, llama])
-@pytest.mark.parametrize("way", ["state", "concat"])
+@pytest.mark.parametrize("way", ["state", "concat", "output"])
 def test_ways_that_only_an_lstm_can_read_are_refused_elsewhere(decoder, way):
     refused(
         rf"latent_injection \['{way}'\] needs an LSTM decoder \('seqvae_lstm'\), got "
@@ -233,6 +282,7 @@ LSTM = [
     ({"input_dropout": 1.0}, r"input_dropout must be in \[0, 1\), got 1.0"),
     ({"output_dropout": -0.1}, r"output_dropout must be in \[0, 1\), got -0.1"),
     ({"conditioning_size": -1}, "conditioning.*, got -1"),
+    ({"output_conditioning_size": -2}, "conditioning.*, got -2"),
 ]
 
 
@@ -248,6 +298,8 @@ def test_a_decoder_read_both_ways_and_a_conditioned_encoder_are_refused():
         SeqVAELSTMConfig(bidirectional=True)
     with pytest.raises(StrictDataclassError, match="an encoder takes no conditioning, got 3"):
         SeqVAELSTMEncoderConfig(conditioning_size=3)
+    with pytest.raises(StrictDataclassError, match="an encoder takes no conditioning, got 2"):
+        SeqVAELSTMEncoderConfig(output_conditioning_size=2)
 
 
 def test_a_tied_lstm_needs_states_as_wide_as_embeddings():
@@ -255,6 +307,17 @@ def test_a_tied_lstm_needs_states_as_wide_as_embeddings():
         StrictDataclassError, match="needs hidden_size == embedding_size, got 8 and 6"
     ):
         lstm_decoder(tie_word_embeddings=True)
+
+
+def test_an_output_layer_tied_to_the_embeddings_has_no_room_for_z():
+    tied = {"tie_word_embeddings": True, "hidden_size": 6}
+    with pytest.raises(StrictDataclassError, match="no weights for the 3 inputs.*untied, or"):
+        lstm_decoder(output_conditioning_size=3, **tied)
+    refused(
+        "'output' widens the decoder's output layer.*decoder.tie_word_embeddings=False, or",
+        decoder=lstm_decoder(**tied),
+        latent_injection=["output"],
+    )
 
 
 def test_the_loss_is_normalised_for_a_trainers_count_of_tokens_and_nothing_else():

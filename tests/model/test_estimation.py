@@ -15,6 +15,7 @@ from hf_seqvae.model.scoring import nll_from_features, nll_from_logits, position
 WAYS = [
     ("lstm", ("state", "concat")),
     ("lstm", ("add", "prefix")),
+    ("lstm", ("state", "output")),
     ("gpt2", ("add", "prefix")),
     ("gpt2", ("prefix",)),
     ("llama", ("add",)),
@@ -239,14 +240,14 @@ def test_padding_on_either_side_does_not_change_a_language_models_log_prob():
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("ways", [("state", "add"), ("state", "concat")])
+@pytest.mark.parametrize("ways", [("state", "add"), ("state", "concat"), ("state", "output")])
 def test_a_vae_whose_weights_for_z_are_zero_is_its_decoder_alone(ways):
     vae, texts = model(latent_injection=ways), batch(4)
     for parameter in vae.injection.parameters():
         parameter.zero_()
     alone = language_model()
     weights = vae.decoder.state_dict()
-    for name, value in alone.state_dict().items():  # z stands behind the embeddings
+    for name, value in alone.state_dict().items():  # z stands behind embeddings and states
         weights[name][..., value.shape[-1] :] = 0.0  # the decoder's own memory
         weights[name] = weights[name][..., : value.shape[-1]]
     alone.load_state_dict(weights)
@@ -264,3 +265,5 @@ def test_a_language_model_without_bos_is_refused_clearly():
 def test_a_decoder_that_reads_z_has_no_log_prob_without_it():
     with pytest.raises(ValueError, match="conditioning_size is 4"):
         model().decoder.log_prob(batch(2))
+    with pytest.raises(ValueError, match="output_conditioning_size is 4"):
+        model(latent_injection=("output",)).decoder.log_prob(batch(2))

@@ -12,9 +12,12 @@ from transformers import (
     TextStreamer,
 )
 
+from hf_seqvae.model.injection import INJECTIONS
+
 MODELS = {
     "lstm": lambda: model("lstm2"),
-    "lstm-all": lambda: model("lstm", latent_injection=("state", "concat", "add", "prefix")),
+    "lstm-all": lambda: model("lstm", latent_injection=INJECTIONS),
+    "lstm-output": lambda: model("lstm", latent_injection=("output",)),
     "bert-gpt2": lambda: model("bert", "gpt2", num_prefix_tokens=2),
     "bert-gpt2-add": lambda: model("bert", "gpt2", latent_injection=("add",)),
     "lstm-llama": lambda: model("lstm", "llama"),

@@ -10,7 +10,8 @@ from torch.testing import assert_close
 
 from hf_seqvae.model.injection import INJECTIONS, LSTM_ONLY_INJECTIONS, LatentInjection
 
-SUBSETS = [ways for size in range(1, 5) for ways in itertools.combinations(INJECTIONS, size)]
+ALL = range(1, len(INJECTIONS) + 1)
+SUBSETS = [ways for size in ALL for ways in itertools.combinations(INJECTIONS, size)]
 LEGAL = [
     (decoder, ways)
     for decoder in DECODERS
@@ -105,9 +106,12 @@ def test_greedy_generation_is_the_literatures_argmax_loop():
     assert generated.tolist() == words.tolist()
 
 
-@pytest.mark.parametrize("ways", [("concat",), ("add",), ("prefix",), ("state",)])
-def test_z_is_never_dropped_by_input_dropout(ways):
-    decoder = lstm_decoder(input_dropout=0.999)
+@pytest.mark.parametrize(
+    ("ways", "dropout"),
+    [((way,), "input_dropout") for way in INJECTIONS] + [(("output",), "output_dropout")],
+)
+def test_z_is_never_dropped_with_the_words_nor_beside_the_states(ways, dropout):
+    decoder = lstm_decoder(**{dropout: 0.999})
     made = model(decoder=decoder, latent_injection=ways).train()
     words = tokens(1, 5)
     outputs = []
@@ -151,6 +155,7 @@ def test_state_and_prefix_are_given_at_the_start_alone_and_the_rest_at_every_ste
     assert start.prefix.shape == (5, 2, 6)
     assert later.prefix is later.initial_hidden is later.initial_cell is None
     assert_close(later.conditioning, z)
+    assert_close(later.output_conditioning, z)
     assert_close(later.shift, (z @ injection.to_embedding.weight.T)[:, None])
 
 
@@ -205,7 +210,7 @@ def test_a_gradient_reaches_z_and_every_map_from_it(decoder, ways):
         "prefix": "to_prefix.weight",
     }
     owned = {name for name, _ in made.injection.named_parameters()} - {"to_prefix.bias"}
-    assert owned == {expected[way] for way in ways if way != "concat"}
+    assert owned == {expected[way] for way in set(ways) - {"concat", "output"}}
 
 
 @pytest.mark.parametrize("way", INJECTIONS)

@@ -9,6 +9,7 @@ from torch.testing import assert_close
 from transformers.cache_utils import DynamicCache
 
 from hf_seqvae.model.configuration_lstm import SeqVAELSTMConfig
+from hf_seqvae.model.injection import INJECTIONS
 from hf_seqvae.model.lstm_cache import SeqVAELSTMCacheLayer
 from hf_seqvae.model.modeling_lstm import SeqVAELSTMEncoderModel, SeqVAELSTMForCausalLM
 from hf_seqvae.model.modeling_seqvae import SeqVAEModel
@@ -212,7 +213,7 @@ def big(initializer, **kwargs):
             lstm_decoder(embedding_size=32, hidden_size=32, initializer=initializer),
             latent_size=16,
             pooling="attention",
-            latent_injection=("state", "concat", "add", "prefix"),
+            latent_injection=INJECTIONS,
             initializer=initializer,
             **kwargs,
         )

@@ -7,10 +7,10 @@ from torch.testing import assert_close
 from torch.utils.data import Dataset
 from transformers import Trainer, TrainingArguments
 
+from hf_seqvae.model.injection import INJECTIONS
+
 CHECKPOINTED = {
-    "lstm": lambda: model(
-        "lstm2", latent_injection=("state", "concat", "add", "prefix"), pooling="attention"
-    ),
+    "lstm": lambda: model("lstm2", latent_injection=INJECTIONS, pooling="attention"),
     "bert-gpt2": lambda: model("bert", "gpt2"),
     "gpt2-llama": lambda: model("gpt2", "llama"),
 }
