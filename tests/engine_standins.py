@@ -10,10 +10,17 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from hf_seqvae import Objective, SeqVAEConfig, SeqVAEModel
+from hf_seqvae import (
+    Objective,
+    SeqVAEConfig,
+    SeqVAELSTMConfig,
+    SeqVAELSTMForCausalLM,
+    SeqVAEModel,
+)
 from hf_seqvae.engine import Engine, Phase, Settings
 from hf_seqvae.engine.parts import reset_parts
 from hf_seqvae.evaluation import evaluate_bound
+from hf_seqvae.language_model import WithoutLatents
 from hf_seqvae.objectives import ConstantSchedule, LinearSchedule
 
 VOCABULARY = 16
@@ -107,6 +114,20 @@ def tiny_model(seed=0, dropout=0.0, **config) -> SeqVAEModel:
         return SeqVAEModel(
             SeqVAEConfig(encoder=dict(lstm), decoder=dict(lstm), latent_size=3, **config)
         )
+
+
+def tiny_language_model(*, dropout=0.0, word_dropout=0.0, tied=False) -> WithoutLatents:
+    config = SeqVAELSTMConfig(
+        vocab_size=VOCABULARY,
+        embedding_size=6,
+        hidden_size=6,
+        input_dropout=dropout,
+        output_dropout=dropout,
+        tie_word_embeddings=tied,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return WithoutLatents(SeqVAELSTMForCausalLM(config), word_dropout=word_dropout)
 
 
 def evaluator(model) -> dict[str, float]:

@@ -4,14 +4,16 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType
-from engine_standins import MemoryLoader, make_engine, weights
+from engine_standins import MemoryLoader, make_engine, tiny_language_model, weights
 from safetensors.torch import save_file
+from torch import Tensor
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
@@ -24,6 +26,7 @@ from hf_seqvae.engine.weights import (
     read_model,
     read_state,
     restore_optimizer,
+    saved_part,
 )
 from hf_seqvae.evaluation import evaluate_bound
 
@@ -49,22 +52,38 @@ def run(folder, accelerator, *, crash=None, stop=None, **options):
     return make_engine(folder, loader=loader, accelerator=accelerator, **counts | options)
 
 
-def sharded_state_survives(folder) -> bool:
-    """Weights and moments of a model in shards (FSDP2), through files and back, bit for bit."""
-    accelerator = SimpleNamespace(distributed_type=DistributedType.FSDP)
-    mesh = init_device_mesh("cpu", (2,))
+def two_layers() -> tuple[torch.nn.Module, Callable[[torch.nn.Module], Tensor]]:
+    """A plain module and its loss on this process's rows."""
     draw = torch.Generator().manual_seed(torch.distributed.get_rank())
     inputs = torch.randn(8, 4, generator=draw)
+    model = torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.Linear(6, 2))
+    return model, lambda model: model(inputs).square().mean()
+
+
+def language_model() -> tuple[torch.nn.Module, Callable[[torch.nn.Module], Tensor]]:
+    """The same of a language model, which is saved under its own names."""
+    batch = next(iter(MemoryLoader(rank=torch.distributed.get_rank(), num_processes=2)))
+    return tiny_language_model(), lambda model: model(**batch).reconstruction_nll.sum()
+
+
+def sharded_state_survives(folder, build) -> bool:
+    """Weights and moments of a model in shards (FSDP2), through files and back, bit for bit."""
+    accelerator = SimpleNamespace(
+        distributed_type=DistributedType.FSDP, unwrap_model=lambda model: model
+    )
+    mesh = init_device_mesh("cpu", (2,))
+    losses = {}
 
     def make():
         torch.manual_seed(0)
-        model = torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.Linear(6, 2))
+        model, loss = build()
+        losses[model] = loss
         fully_shard(model, mesh=mesh)
         return model, torch.optim.Adam(model.parameters(), lr=0.1)
 
     def train(model, optimizer):
         for _ in range(3):
-            model(inputs).square().mean().backward()
+            losses[model](model).backward()
             optimizer.step()
             optimizer.zero_grad()
 
@@ -75,7 +94,9 @@ def sharded_state_survives(folder) -> bool:
     state = gather_optimizer(accelerator, model, optimizer)
     if torch.distributed.get_rank() == 0:
         folder.mkdir()
-        save_file({name: value.contiguous() for name, value in whole.items()}, folder / NAME)
+        _, prefix = saved_part(model)
+        own = {name.removeprefix(prefix): value.contiguous() for name, value in whole.items()}
+        save_file(own, folder / NAME)
         torch.save(state, folder / "training_state.pt")
     torch.distributed.barrier()
     train(model, optimizer)
@@ -98,8 +119,10 @@ def main(folder: Path) -> None:
         loader = share(accelerator, shuffle=False, with_index=True)
         return evaluate_bound(model, loader, gather=accelerator.gather)
 
-    for name, parts in (("plain", 1), ("micro", 3)):
+    for name, parts in (("plain", 1), ("micro", 3), ("language_model", 3)):
         options = quiet | {"gradient_accumulation_steps": parts, "evaluator": evaluate}
+        if name == "language_model":
+            options["model"] = tiny_language_model()
         engine = run(folder / name, accelerator, **options)
         engine.fit()
         if accelerator.is_main_process:
@@ -120,7 +143,8 @@ def main(folder: Path) -> None:
     resumed = run(folder / "crashed", accelerator, evaluator=None)
     resumed.fit()
     first, second = weights(whole), weights(resumed)
-    results["sharded"] = sharded_state_survives(folder / "sharded")
+    results["sharded"] = sharded_state_survives(folder / "sharded", two_layers)
+    results["sharded_language_model"] = sharded_state_survives(folder / "lm", language_model)
     results["same"] = all(torch.equal(first[name], second[name]) for name in first)
     if accelerator.is_main_process:
         (folder / "results.json").write_text(json.dumps(results))

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from engine_standins import MemoryLoader, make_engine, read_log, weights
+from engine_standins import MemoryLoader, make_engine, read_log, tiny_language_model, weights
 from safetensors.torch import load_file
 from torch.testing import assert_close
 
@@ -40,7 +40,10 @@ def two_processes(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def one_process(tmp_path_factory):
     """Weights and log of the same 50 steps on one process, without noise."""
-    folder = tmp_path_factory.mktemp("one")
+    return on_one_process(tmp_path_factory.mktemp("one"))
+
+
+def on_one_process(folder, model=None):
     loader = MemoryLoader(num_rows=57, batch_size=8)
 
     def evaluate(model):
@@ -49,6 +52,7 @@ def one_process(tmp_path_factory):
 
     engine = make_engine(
         folder,
+        model=model,
         loader=loader,
         evaluator=evaluate,
         **{"epochs": 50, "max_steps": 50, "save_steps": 20, "logging_steps": 10},
@@ -65,6 +69,13 @@ def test_two_processes_give_the_weights_of_one_after_50_steps(two_processes, one
     assert_close(
         load_file(two_processes / f"{name}.safetensors"), one_process[0], rtol=0, atol=1e-6
     )
+
+
+def test_two_processes_train_a_language_model_as_one_does(two_processes, tmp_path):
+    expected, log = on_one_process(tmp_path, tiny_language_model())
+    found = load_file(two_processes / "language_model.safetensors")
+    assert_close(found, expected, rtol=0, atol=1e-6)
+    assert_close(read_log(two_processes / "language_model"), log, rtol=1e-5, atol=1e-5)
 
 
 def test_two_processes_log_and_validate_what_one_does(two_processes, one_process):
@@ -85,4 +96,5 @@ def test_a_signal_to_one_process_stops_both_after_a_checkpoint(two_processes):
 
 
 def test_a_model_in_shards_is_saved_and_restored_bit_for_bit(two_processes):
-    assert json.loads((two_processes / "results.json").read_text())["sharded"]
+    results = json.loads((two_processes / "results.json").read_text())
+    assert results["sharded"] and results["sharded_language_model"]
