@@ -45,7 +45,7 @@ def run_jobs(
     num_parallel: int = 1,
     nice: int = 0,
     watch: Callable[[Sequence[Job]], None] = lambda running: None,
-    interval: float = 1.0,
+    interval: float = 2.0,
 ) -> dict[Job, str]:
     """Run every job that is not finished and that no other process is at.
 
