@@ -21,7 +21,7 @@ MAX_LINES = 350
 # units listed before it on its own floor.
 FLOORS: list[list[str]] = [
     ["model"],
-    ["objectives", "metrics", "everyday", "oracles", "latent_space"],
+    ["objectives", "metrics", "everyday", "oracles", "latent_space", "language_model"],
     [
         "data",
         "plots",
@@ -46,6 +46,7 @@ MODEL_FILES = [
     "injection",
     "configuration_seqvae",
     "outputs",
+    "linear_cross_entropy",
     "scoring",
     "lstm_cache",
     "modeling_lstm",

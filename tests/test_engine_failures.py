@@ -58,9 +58,9 @@ def poison(engine, step):
     """Make one weight NaN after `step` updates, as a diverging update would."""
     update = engine.update
 
-    def poisoned(batch, done, num_items, sums):
-        update(batch, done, num_items, sums)
-        if done + 1 == step:
+    def poisoned(batch, num_items, progress, *rest):
+        update(batch, num_items, progress, *rest)
+        if progress.step + 1 == step:
             with torch.no_grad():
                 next(engine.trained.model.parameters()).view(-1)[0] = float("nan")
 

@@ -71,7 +71,7 @@ def test_the_report_is_of_the_best_weights_and_knows_the_floor(result):
         assert figures["negative_elbo"]["value"] > figures["exact_nll"]["value"] > 0
     # the same seed and rows as the validation that chose these weights
     best = -values["validation"]["figures"]["negative_elbo"]["value"]
-    assert best == pytest.approx(result.progress.best_elbo, rel=1e-5)
+    assert best == pytest.approx(result.progress.best_score, rel=1e-5)
     assert result.report["test"]["kl"].value == values["test"]["figures"]["kl"]["value"]
 
 

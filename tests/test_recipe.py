@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torch.testing import assert_close
 
 from hf_seqvae import recipe
 from hf_seqvae.data import build_tokenizer
 from hf_seqvae.objectives import ConstantSchedule, CyclicalSchedule, LinearSchedule
 from hf_seqvae.recipe import DataRecipe, Recipe, TokenizerRecipe, TrainingRecipe
-from hf_seqvae.recipe.sections import SCHEDULERS
+from hf_seqvae.recipe.training import SCHEDULERS
 
 TRAINING_RECIPES = sorted((Path(__file__).parents[1] / "training" / "recipes").glob("*.yaml"))
 EVERY_RECIPE = ["quickstart", *TRAINING_RECIPES]
@@ -61,6 +62,8 @@ def test_every_recipe_loads_and_builds_config_and_objective(name, tokenizer):
     made = recipe.load(name)
     config = recipe.build_config(made, tokenizer)
     assert made.name == Path(name).stem
+    if made.is_language_model:  # tests/test_recipe_language_model.py
+        return
     assert config.latent_size == made.model["latent_size"]
     assert config.decoder.vocab_size == config.encoder.vocab_size == len(tokenizer)
     objective = recipe.build_objective(made, steps_per_epoch=100)
@@ -235,7 +238,8 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one(override, nearest)
         ("training.compile=1", "training.compile must be true or false, got 1"),
         ("training.trackers=tensorboard", "training.trackers must be a list of words"),
         ("data.max_length=long", "data.max_length must be a whole number or null, got 'long'"),
-        ("model=max", "model must be a mapping, got 'max'"),
+        ("model=max", "model.kind must be one of ['seqvae', 'language_model'], got 'max'"),
+        ("model=3", "model must be a mapping, got 3"),
         ("model.encoder=lstm", "model.encoder must be a mapping"),
         ("objective=plain", "objective must be a section, got 'plain'"),
         ("seed=null", "seed must be a whole number, got None"),
@@ -284,7 +288,7 @@ def test_a_wrong_value_is_refused_with_key_value_and_what_is_allowed(override, w
         (["objective.beta.value=0.5"], "value is not read by the schedule 'linear'"),
         (["objective.beta.num_steps=5"], "needs one of"),
         (["objective.beta.num_epochs=null"], "needs one of"),
-        (["objective.kl_term=plain"], "'plain' has none"),
+        (["objective.kl_term=plain"], "'plain' has no free bits, got free_bits=0.25"),
         (["training.warmup_steps=5"], "has no warm-up"),
         (
             ["training.scheduler=linear", "training.warmup_steps=5", "training.max_steps=5"],
@@ -474,6 +478,50 @@ def test_optimizer_arguments_arrive_and_frozen_parameters_stay_outside():
     assert list(group["betas"]) == [0.5, 0.9]
     assert (group["weight_decay"], group["fused"]) == (0.1, True)
     assert [parameter is model.weight for parameter in group["params"]] == [True]
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd", "adagrad"])
+def test_the_fused_update_is_the_default_and_gives_the_same_weights(name):
+    found = []
+    for overrides, fused in (([], True), (["training.fused=false"], False)):
+        model = nn.Linear(3, 2, bias=False)
+        nn.init.ones_(model.weight)
+        optimizer = recipe.build_optimizer(small(f"training.optimizer={name}", *overrides), model)
+        assert optimizer.param_groups[0]["fused"] is fused
+        for step in range(3):
+            model(torch.eye(3) * (step + 1)).square().sum().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        found.append(model.weight.detach())
+    assert_close(found[0], found[1], rtol=1e-6, atol=1e-6)
+    assert not torch.equal(found[0], torch.ones(2, 3))
+
+
+def test_a_checkpoint_of_an_update_that_was_not_fused_goes_on_as_it_was():
+    model = nn.Linear(2, 2)
+    optimizers = []
+    for override in ("training.fused=false", "training.fused=null"):
+        optimizer = recipe.build_optimizer(small("training.optimizer=adam", override), model)
+        if optimizers:
+            optimizer.load_state_dict(optimizers[0].state_dict())
+        model(torch.ones(1, 2)).sum().backward()
+        optimizer.step()
+        optimizers.append(optimizer)
+    assert optimizers[1].param_groups[0]["fused"] is False
+    assert int(optimizers[1].state[model.weight]["step"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("overrides", "fused"),
+    [
+        (["training.optimizer=rprop"], None),
+        (["training.optimizer_args={foreach: true}"], None),
+        (["training.optimizer_args={foreach: true}", "training.fused=false"], False),
+    ],
+)
+def test_an_optimizer_without_a_fused_update_or_with_another_one_chosen_has_none(overrides, fused):
+    optimizer = recipe.build_optimizer(small(*overrides), nn.Linear(2, 2))
+    assert optimizer.param_groups[0].get("fused") is fused
 
 
 @pytest.mark.parametrize(

@@ -111,4 +111,4 @@ def test_plateau_halving_halves_goes_back_to_the_best_and_ends(tmp_path, files):
         load_file(folder / "model.safetensors") for folder in (result.best_dir, result.last_dir)
     )
     assert all(torch.equal(best[name], last[name]) for name in best)
-    assert result.progress.best_elbo == max(bounds)
+    assert result.progress.best_score == max(bounds)

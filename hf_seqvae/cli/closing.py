@@ -1,4 +1,7 @@
-"""The end of `train`: figures, walks between sentences, samples, and what to do next."""
+"""The end of `train`: figures, walks between sentences, samples, and what to do next.
+
+A language model has no latents to walk through: figures, samples, and what to do next.
+"""
 
 import dataclasses
 import inspect
@@ -11,6 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from hf_seqvae.cli.figures import figures_table
+from hf_seqvae.cli.opening import open_scorable, open_space
 from hf_seqvae.cli.screen import walk_table
 
 if TYPE_CHECKING:
@@ -25,17 +29,20 @@ LONGEST = 14  # words of a sentence that is shown
 
 
 def print_closing(
-    console: Console, recipe: "Recipe", result: "TrainingResult", space: "LatentSpace"
+    console: Console, recipe: "Recipe", result: "TrainingResult", device: str | None
 ) -> None:
-    """Print the end of a run: see the first line of this file."""
-    from hf_seqvae import everyday
+    """Print the end of a run: see the first lines of this file."""
+    if recipe.is_language_model:
+        from hf_seqvae.language_model import sample_texts
 
-    # the floor is known where the report has it: the text must be the grammar's own, and whole
-    floored = any("exact_nll" in report.figures for report in result.report.values())
-    entropy = everyday.entropy() if floored else None
+        print_figures(console, recipe, result)
+        model, tokenizer, _ = open_scorable(str(result.best_dir), device)
+        print_samples(console, sample_texts(model, tokenizer, SAMPLES, seed=recipe.seed))
+        print_next(console, result, [])
+        return
+    space = open_space(str(result.best_dir), device)
+    print_figures(console, recipe, result)
     if result.report:
-        title = f"\nThe best weights of {recipe.name}, at step {result.progress.best_step}"
-        console.print(figures_table(result.report, title, entropy=entropy))
         print_verdict(console, result)
     sentences = shown_sentences(held_out_texts(recipe), space)
     if len(sentences) > 1:
@@ -47,11 +54,29 @@ def print_closing(
             weights = [f"{step / (STEPS - 1):.0%}" for step in range(STEPS)]
             console.print(walk_table(weights, path, ends=(a, b)))
             console.print()
-    console.print("[bold]Out of nothing: samples of the prior[/]\n")
-    for sentence in space.sample(SAMPLES, seed=recipe.seed):
+    print_samples(console, space.sample(SAMPLES, seed=recipe.seed))
+    print_next(console, result, sentences)
+
+
+def print_figures(console: Console, recipe: "Recipe", result: "TrainingResult") -> None:
+    """The report of the best weights, if there was text to measure them on."""
+    from hf_seqvae import everyday
+
+    if not result.report:
+        return
+    # the floor is known where the report has it: the text must be the grammar's own, and whole
+    floored = any("exact_nll" in report.figures for report in result.report.values())
+    entropy = everyday.entropy() if floored else None
+    title = f"\nThe best weights of {recipe.name}, at step {result.progress.best_step}"
+    console.print(figures_table(result.report, title, entropy=entropy))
+
+
+def print_samples(console: Console, sentences: Sequence[str]) -> None:
+    """What the model writes by itself."""
+    console.print("[bold]Out of nothing: samples[/]\n")
+    for sentence in sentences:
         console.print(Text(f"  {sentence}"))
     console.print()
-    print_next(console, result, sentences)
 
 
 def print_verdict(console: Console, result: "TrainingResult") -> None:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from hf_seqvae.cli.opening import open_space
+from hf_seqvae.cli.opening import open_scorable, open_space
 from hf_seqvae.cli.options import Device, DoSample, Json, MaxNewTokens, Model, NumBeams, Seed
 from hf_seqvae.cli.screen import changes, plain_table, print_json, stdout, walk_table
 
@@ -40,7 +40,11 @@ def sample(
     model: Model,
     num: Annotated[int, typer.Option("--num", "-n", help="How many sentences.")] = 8,
     temperature: Annotated[
-        float, typer.Option(help="Standard deviation of the latents; 1 is the prior itself.")
+        float,
+        typer.Option(
+            help="Standard deviation of the latents; 1 is the prior itself. Of a language model, "
+            "what its logits are divided by."
+        ),
     ] = 1.0,
     do_sample: DoSample = False,
     num_beams: NumBeams = 1,
@@ -49,9 +53,34 @@ def sample(
     device: Device = None,
     json: Json = False,
 ) -> None:
-    """New sentences, decoded from draws of the prior."""
-    space = open_space(model, device, max_new_tokens=max_new_tokens)
-    found = space.sample(num, temperature, seed, do_sample=do_sample, num_beams=num_beams)
+    """New sentences, decoded from draws of the prior, or drawn word by word of a language model."""
+    from hf_seqvae.language_model import sample_texts
+    from hf_seqvae.latent_space import LatentSpace
+    from hf_seqvae.metrics import has_exact_likelihood
+
+    network, tokenizer, decoder_tokenizer = open_scorable(model, device)
+    if has_exact_likelihood(network):
+        if num_beams != 1:
+            raise ValueError(
+                f"--num-beams {num_beams} searches for the likeliest sentence, and a language "
+                "model without latents has only one: its samples are drawn. Leave it out."
+            )
+        found = sample_texts(
+            network,
+            tokenizer,
+            num,
+            temperature=temperature,
+            seed=seed,
+            max_new_tokens=max_new_tokens,
+        )
+    else:
+        space = LatentSpace(
+            network,
+            tokenizer,
+            decoder_tokenizer=decoder_tokenizer,
+            max_new_tokens=max_new_tokens,
+        )
+        found = space.sample(num, temperature, seed, do_sample=do_sample, num_beams=num_beams)
     if json:
         print_json({"temperature": temperature, "seed": seed, "sentences": found})
         return

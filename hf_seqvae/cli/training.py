@@ -8,7 +8,6 @@ import typer
 from rich.text import Text
 
 from hf_seqvae.cli.errors import CommandFailed
-from hf_seqvae.cli.opening import open_space
 from hf_seqvae.cli.options import Device, Json, check_device
 from hf_seqvae.cli.screen import plain_table, print_json, quiet, stderr, stdout
 
@@ -85,7 +84,7 @@ def train(
             }
         )
         return
-    print_closing(notes, chosen, result, open_space(str(result.best_dir), device))
+    print_closing(notes, chosen, result, device)
 
 
 def recipe() -> None:

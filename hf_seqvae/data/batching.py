@@ -55,6 +55,7 @@ class BucketBatchSampler(Sampler[list[int]]):
         self.num_processes = num_processes
         self.epoch = 0
         self.start_batch = 0
+        self._by_length: np.ndarray | None = None
         self._cuts = cut_sorted(np.sort(self.lengths), batch_size, tokens_per_batch)
 
     def __len__(self) -> int:
@@ -75,6 +76,14 @@ class BucketBatchSampler(Sampler[list[int]]):
         """The rows of every batch of the epoch over all processes, in the order of training."""
         rng = np.random.default_rng([self.seed, self.epoch]) if self.shuffle else None
         return bucket(self.lengths, self._cuts, rng)
+
+    def draw(self, generator: np.random.Generator) -> list[int]:
+        """This process's rows of one batch drawn at random; the cuts are those of every epoch."""
+        if self._by_length is None:
+            self._by_length = np.argsort(self.lengths, kind="stable")
+        place = int(generator.integers(len(self)))
+        rows = self._by_length[self._cuts[place] : self._cuts[place + 1]]
+        return rank_rows(rows, self.rank, self.num_processes)
 
     @property
     def order(self) -> np.ndarray:

@@ -96,6 +96,13 @@ class BatchLoader(DataLoader[Any]):
         else:
             self.set_epoch(state["epoch"], state["batch"])
 
+    def draw(self, generator: np.random.Generator) -> Any:
+        """One batch at random, whatever the place within the epoch; a stream has none to draw."""
+        if isinstance(self._source, StreamingBatches):
+            raise ValueError("a stream is read in its order: no batch of it can be drawn.")
+        rows: Any = self.dataset
+        return self.collate_fn(rows.__getitems__(self._source.draw(generator)))
+
     def __iter__(self) -> Iterator[Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
         if isinstance(self._source, BucketBatchSampler):
             self._given = self._source.start_batch

@@ -57,6 +57,10 @@ class PlateauHalving:
         """Whether the last decay was made."""
         return self.num_decays >= self.max_decays
 
+    def reset(self) -> None:
+        """Begin anew, as at the start of a phase."""
+        self.reference, self.num_worse, self.num_decays = None, 0, 0
+
     def state_dict(self) -> dict[str, float | int | None]:
         """What a checkpoint keeps."""
         return {

@@ -24,6 +24,10 @@ class LossNotFiniteError(TrainingError):
     """The loss or a weight became NaN or infinite."""
 
 
+class TargetRateError(TrainingError):
+    """The KL cannot be held at the rate that was asked for."""
+
+
 class CheckpointWriteError(TrainingError):
     """The run folder could not be written to, for instance because the disk is full."""
 

@@ -34,6 +34,7 @@ from hf_seqvae.engine.weights import (
     restore_optimizer,
     write_model,
 )
+from hf_seqvae.objectives import TargetRate
 
 
 @dataclass
@@ -44,6 +45,7 @@ class Trained:
     optimizer: torch.optim.Optimizer
     scheduler: LRScheduler | ReduceLROnPlateau | None = None
     decay: PlateauHalving | None = None
+    controller: TargetRate | None = None
 
 
 class Keeper:
@@ -119,6 +121,7 @@ class Keeper:
         model = accelerator.unwrap_model(trained.model)
         weights = gather_weights(accelerator, trained.model)
         scaler, scheduler, decay = accelerator.scaler, trained.scheduler, trained.decay
+        controller = trained.controller
 
         def write(folder: Path) -> None:
             write_model(model, weights, folder)
@@ -134,6 +137,7 @@ class Keeper:
                 "scheduler": None if scheduler is None else scheduler.state_dict(),
                 "scaler": None if scaler is None else scaler.state_dict(),
                 "decay": None if decay is None else decay.state_dict(),
+                "controller": None if controller is None else controller.state_dict(),
             },
             process_state={
                 "random": get_random_state(accelerator.device),
@@ -177,6 +181,8 @@ class Keeper:
             accelerator.scaler.load_state_dict(state["scaler"])
         if trained.decay is not None:
             trained.decay.load_state_dict(state["decay"])
+        if trained.controller is not None:
+            trained.controller.load_state_dict(state["controller"])
         sums.load_state_dict(own["sums"])
         return own["random"]
 

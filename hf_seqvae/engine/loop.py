@@ -14,20 +14,24 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from transformers import PreTrainedTokenizerBase
 
+from hf_seqvae.engine.aggressive import AggressiveUpdates, InnerLoop, still_lagging
+from hf_seqvae.engine.checks import check_engine, check_whole_batch
 from hf_seqvae.engine.decay import PlateauHalving
 from hf_seqvae.engine.errors import CheckpointWriteError, LossNotFiniteError, TrainingInterrupted
 from hf_seqvae.engine.files import require_writable
 from hf_seqvae.engine.keeper import Keeper, Trained
 from hf_seqvae.engine.loader import Loader, epoch_length
 from hf_seqvae.engine.log import LogSums, RunLog
+from hf_seqvae.engine.phases import ELBO, RECONSTRUCTION, Phase, Phases
 from hf_seqvae.engine.progress import Progress
 from hf_seqvae.engine.random_state import seed_process
-from hf_seqvae.engine.settings import Settings
+from hf_seqvae.engine.settings import Settings, total_steps
 from hf_seqvae.engine.step import TrainingStep, count_items
 from hf_seqvae.engine.stop import StopSignals
+from hf_seqvae.engine.update import Update
 from hf_seqvae.engine.votes import Votes
 from hf_seqvae.engine.watchers import Watcher
-from hf_seqvae.objectives import Objective, summarize
+from hf_seqvae.objectives import Objective, TargetRate, summarize
 
 Evaluator = Callable[[nn.Module], Mapping[str, float]]
 
@@ -52,6 +56,8 @@ class Engine:
         fingerprint: plain values by name that must be the same on resume.
         resume_command: printed when a signal ends the run.
         watchers: progress bar, curves, trackers.
+        phases: in place of one phase with `objective`; their epochs are those of the settings.
+        inner: aggressive updates of the encoder; None for joint ones.
     """
 
     def __init__(
@@ -71,20 +77,36 @@ class Engine:
         fingerprint: Mapping[str, Any] | None = None,
         resume_command: str = "the same command again",
         watchers: Sequence[Watcher] = (),
+        phases: Sequence[Phase] = (),
+        inner: InnerLoop | None = None,
     ) -> None:
-        if decay is not None and evaluator is None:
-            raise ValueError("plateau_halving needs validations: give an evaluator.")
         self.accelerator = accelerator or Accelerator()
+        phases = list(phases) or [Phase(objective, settings.epochs)]
+        check_engine(
+            evaluated=evaluator is not None,
+            halved=decay is not None,
+            aggressive=inner is not None,
+            scheduled=scheduler is not None,
+            num_phases=len(phases),
+            num_processes=self.accelerator.num_processes,
+        )
+        check_whole_batch(
+            model,
+            [phase.objective for phase in phases],
+            num_micro_batches=settings.gradient_accumulation_steps,
+            num_processes=self.accelerator.num_processes,
+        )
         self.output_dir = Path(output_dir)
         self.settings = settings
-        self.objective = objective
         self.loader = loader
         self.batches_per_epoch = epoch_length(loader)
         self.evaluator = evaluator
         self.resume_command = resume_command
         self.watchers = list(watchers) if self.accelerator.is_main_process else []
         model, optimizer = self.accelerator.prepare(model, optimizer)
-        self.trained = Trained(model, optimizer, scheduler, decay)
+        betas = [phase.objective.beta for phase in phases]
+        controller = next((beta for beta in betas if isinstance(beta, TargetRate)), None)
+        self.trained = Trained(model, optimizer, scheduler, decay, controller)
         self.keeper = Keeper(
             self.output_dir,
             self.accelerator,
@@ -93,11 +115,13 @@ class Engine:
             fingerprint={"batches_per_epoch": self.batches_per_epoch, **(fingerprint or {})},
             num_kept=settings.keep_checkpoints,
         )
+        self.phases = Phases(phases, self.trained, self.keeper)
+        self.phase = phases[0]
         self.log = RunLog(self.output_dir / "log.jsonl")
         self.sums = LogSums(self.accelerator.device)
         self.votes = Votes(self.accelerator)
         self.progress = Progress()
-        self.update = TrainingStep(
+        step = TrainingStep(
             self.accelerator,
             model,
             objective,
@@ -106,6 +130,11 @@ class Engine:
             max_grad_norm=settings.max_grad_norm,
             sample_posterior=settings.sample_posterior,
         )
+        aggressive = None
+        if inner is not None:
+            aggressive = AggressiveUpdates(step, loader, model, inner, seed=settings.seed)
+        latest = self.keeper.checkpoints.latest
+        self.update = Update(step, aggressive, latest_checkpoint=latest)
         self._clock = 0.0
         self._carried_tokens = 0.0
 
@@ -133,6 +162,7 @@ class Engine:
                 for watcher in self.watchers:
                     watcher.start(self.progress, self.num_steps)
                 while not self.progress.finished:
+                    self.phase = self.phases.enter(self.progress)
                     self._train_epoch(signals)
                     self._end_epoch(signals)
         finally:
@@ -171,12 +201,12 @@ class Engine:
         if progress.batch == 0:
             self.loader.set_epoch(progress.epoch)
         for batch in self.loader:
-            num_items: Any = count_items(batch, self.objective.normalization)
+            num_items: Any = count_items(batch, self.phase.objective.normalization)
             if not alone:
                 num_items = self.votes.count(
                     num_items, stop=signals.received is not None, finite=self.sums.is_finite()
                 )
-            self.update(batch, progress.step, num_items, self.sums)
+            self.update(batch, num_items, progress, self.phase, self.sums)
             progress.step += 1
             progress.batch += 1
             self._step_scheduler()
@@ -204,25 +234,30 @@ class Engine:
             self._log_training()
         whole = progress.step != settings.max_steps or progress.batch == self.batches_per_epoch
         figures = self._validate()
-        elbo = figures.get("eval/elbo")
-        better = elbo is None or progress.best_elbo is None or elbo > progress.best_elbo
+        elbo = figures.get(ELBO)
+        score = self.phase.score(elbo, figures.get(RECONSTRUCTION))
+        better = score is None or progress.best_score is None or score > progress.best_score
         if better:
-            progress.best_elbo, progress.best_step = elbo, progress.step
-        if elbo is not None and decay is not None and decay.update(elbo, progress.epoch):
+            progress.best_score, progress.best_step = score, progress.step
+        epoch = progress.epoch - progress.phase_epoch
+        if score is not None and decay is not None and decay.update(score, epoch):
             self.keeper.load_best(progress)
             self.trained.optimizer.state.clear()
             for group in self.trained.optimizer.param_groups:
                 group["lr"] *= decay.factor
+        if self.update.lags(progress, self.phase):
+            progress.lagging = still_lagging(figures, progress.information)
+            progress.information = figures["eval/mutual_information"]
+            figures["train/aggressive"] = float(progress.lagging)
         if elbo is not None and isinstance(self.trained.scheduler, ReduceLROnPlateau):
             self.trained.scheduler.step(-elbo)
         if whole:
             progress.epoch, progress.batch = progress.epoch + 1, 0
+        decayed = decay is not None and decay.finished and self.phases.finish(progress)
         if figures:
             self._write_line(figures)
         progress.finished = (
-            progress.epoch >= settings.epochs
-            or progress.step == settings.max_steps
-            or (decay is not None and decay.finished)
+            progress.epoch >= settings.epochs or progress.step == settings.max_steps or decayed
         )
         self._save()
         with self._writing():
@@ -238,7 +273,7 @@ class Engine:
         model.eval()
         figures = dict(self.evaluator(model))
         self.trained.model.train()
-        if not math.isfinite(figures["eval/elbo"]):
+        if not math.isfinite(figures[ELBO]):
             raise self._not_finite()
         return figures
 
@@ -262,6 +297,8 @@ class Engine:
         tokens = sums["num_tokens"] - self._carried_tokens
         figures["train/tokens_per_second"] = tokens / max(now - self._clock, 1e-9)
         figures["train/learning_rate"] = float(self.trained.optimizer.param_groups[0]["lr"])
+        if "updates" in sums:
+            figures["train/inner_updates"] = sums["inner_updates"] / sums["updates"]
         self._clock, self._carried_tokens = now, 0.0
         self.sums.clear()
         self._write_line(figures)
@@ -311,11 +348,3 @@ class Engine:
         checkpoint = self.keeper.checkpoints.at(self.progress.step)
         name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
         return TrainingInterrupted(name, 128 + number, checkpoint, self.resume_command)
-
-
-def total_steps(settings: Settings, batches_per_epoch: int | None) -> int | None:
-    """Optimiser updates of a whole run; None where neither epochs nor `max_steps` tell."""
-    if batches_per_epoch is None:
-        return settings.max_steps
-    steps = settings.epochs * batches_per_epoch
-    return steps if settings.max_steps is None else min(steps, settings.max_steps)

@@ -9,9 +9,11 @@ import numpy as np
 from accelerate import Accelerator
 from datasets import Dataset, IterableDataset
 from torch import nn
+from torch.distributed.fsdp import FullyShardedDataParallel
 from transformers import PreTrainedTokenizerBase
 
 from hf_seqvae import everyday
+from hf_seqvae import recipe as recipes
 from hf_seqvae.data import (
     BatchLoader,
     BucketBatchSampler,
@@ -27,11 +29,14 @@ from hf_seqvae.data import (
     tokenize,
     tokenizer_from_words,
 )
+from hf_seqvae.engine.aggressive import InnerLoop
 from hf_seqvae.engine.decay import PlateauHalving
+from hf_seqvae.engine.phases import Phase
 from hf_seqvae.engine.settings import Settings
 from hf_seqvae.evaluation import ChangedTextError, evaluate_bound, exact_nlls
 from hf_seqvae.recipe import Recipe
-from hf_seqvae.recipe.sections import EVERYDAY, PLATEAU_HALVING
+from hf_seqvae.recipe.text import EVERYDAY
+from hf_seqvae.recipe.training import PLATEAU_HALVING
 
 logger = logging.getLogger(__name__)
 
@@ -183,6 +188,49 @@ def build_decay(recipe: Recipe) -> PlateauHalving | None:
         decay_start_epoch=training.decay_start_epoch,
         factor=training.decay_factor,
     )
+
+
+def build_phases(
+    recipe: Recipe, tokenizer: PreTrainedTokenizerBase, steps_per_epoch: int | None
+) -> list[Phase]:
+    """The phases of a recipe; one, with its own objective, where it names none."""
+    named = recipes.build_phases(recipe.phases, recipe.training.epochs)
+    if not named:
+        return [Phase(recipes.build_objective(recipe, steps_per_epoch), recipe.training.epochs)]
+
+    def resetting(parts: tuple[str, ...]) -> Callable[[nn.Module], None]:
+        return lambda model: reset_parts(model, recipes.build_model(recipe, tokenizer), parts)
+
+    return [
+        Phase(
+            recipes.build_objective(recipe, steps_per_epoch, phase),
+            int(phase.epochs or 0),
+            name=phase.name,
+            prepare=resetting(phase.reset) if phase.reset else None,
+            by_reconstruction=phase.name == "autoencoder",
+            aggressive=phase.name != "autoencoder",
+        )
+        for phase in named
+    ]
+
+
+def reset_parts(model: Any, new: Any, parts: tuple[str, ...]) -> None:
+    """The weights of a `new` model into the encoder, or the decoder and what it reads of z."""
+    if isinstance(model, FullyShardedDataParallel):
+        raise ValueError("phases that reset a part need whole weights: train without FSDP.")
+    for part in parts:
+        names = ("encoder",) if part == "encoder" else ("decoder", "injection")
+        for name in names:
+            getattr(model, name).load_state_dict(getattr(new, name).state_dict())
+
+
+def build_inner_loop(recipe: Recipe) -> InnerLoop | None:
+    """Aggressive updates of the encoder, where the recipe chooses them."""
+    training = recipe.training
+    if training.encoder_updates == "joint":
+        return None
+    given = {"max_updates": training.max_inner_updates, "window": training.inner_window}
+    return InnerLoop(**{name: value for name, value in given.items() if value is not None})
 
 
 def build_settings(recipe: Recipe) -> Settings:

@@ -24,19 +24,24 @@ from hf_seqvae.engine.launch import (
 )
 from hf_seqvae.engine.loader import epoch_length
 from hf_seqvae.engine.log import RunLog
-from hf_seqvae.engine.loop import Engine, total_steps
+from hf_seqvae.engine.loop import Engine
 from hf_seqvae.engine.parts import (
     Text,
     build_decay,
     build_evaluator,
+    build_inner_loop,
+    build_phases,
     build_settings,
     build_train_loader,
     prepare_text,
 )
+from hf_seqvae.engine.phases import beta_of_run
 from hf_seqvae.engine.progress import Progress
+from hf_seqvae.engine.settings import total_steps
 from hf_seqvae.engine.watchers import Curves, Trackers, Watcher
 from hf_seqvae.engine.weights import quiet_transformers
 from hf_seqvae.evaluation import Report, evaluate
+from hf_seqvae.model.modeling_lstm import SeqVAELSTMForCausalLM
 from hf_seqvae.model.modeling_seqvae import SeqVAEModel
 from hf_seqvae.recipe import Recipe
 
@@ -176,22 +181,25 @@ def _build_engine(recipe: Recipe, text: Text, accelerator: Accelerator, folder: 
     settings, num_batches = build_settings(recipe), epoch_length(loader)
     optimizer = recipes.build_optimizer(recipe, model)
     num_steps = total_steps(settings, num_batches)
-    objective = recipes.build_objective(recipe, num_batches)
+    phases = build_phases(recipe, text.tokenizer, num_batches)
     watchers: list[Watcher] = [
         RecipeFile(recipe, folder / "recipe.yaml"),
         Curves(folder / "log.jsonl", folder / "curves.png", floor=text.entropy),
-        CollapseWatcher(
-            objective.beta,
+    ]
+    # a language model has no latent to collapse, and a held rate no beta to judge it by
+    if isinstance(model, SeqVAEModel) and recipe.objective.beta.schedule != "target_rate":
+        watcher = CollapseWatcher(
+            beta_of_run(phases, num_batches),
             RunLog(folder / "log.jsonl"),
             num_sentences=len(text.held_out.get("validation", ())) or None,
             setup=known_setup(model.config, recipe.to_dict()),
-        ),
-    ]
+        )
+        watchers.append(watcher)
     if training.trackers:
         watchers.append(Trackers(accelerator, recipe.name, recipe.to_dict()))
     return Engine(
         model,
-        objective,
+        phases[-1].objective,
         loader,
         optimizer,
         folder,
@@ -204,6 +212,8 @@ def _build_engine(recipe: Recipe, text: Text, accelerator: Accelerator, folder: 
         fingerprint={"recipe": recipe.fingerprint()},
         resume_command=resume_command(folder, accelerator.num_processes),
         watchers=watchers,
+        phases=phases,
+        inner=build_inner_loop(recipe),
     )
 
 
@@ -236,8 +246,9 @@ def _report(
     recipe: Recipe, text: Text, accelerator: Accelerator, result: TrainingResult
 ) -> dict[str, Report]:
     """Evaluate best/ on each held-out split and write report.json."""
+    model_class = SeqVAELSTMForCausalLM if recipe.is_language_model else SeqVAEModel
     with quiet_transformers():
-        model = SeqVAEModel.from_pretrained(result.best_dir)
+        model = model_class.from_pretrained(result.best_dir)
     model.to(accelerator.device)  # pyright: ignore[reportArgumentType]
     report = {
         name: evaluate(

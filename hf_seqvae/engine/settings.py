@@ -42,3 +42,11 @@ class Settings:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be 1 or more, got {value}.")
+
+
+def total_steps(settings: Settings, batches_per_epoch: int | None) -> int | None:
+    """Optimiser updates of a whole run; None where neither epochs nor `max_steps` tell."""
+    if batches_per_epoch is None:
+        return settings.max_steps
+    steps = settings.epochs * batches_per_epoch
+    return steps if settings.max_steps is None else min(steps, settings.max_steps)

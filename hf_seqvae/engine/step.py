@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from hf_seqvae.engine.log import LogSums
+from hf_seqvae.engine.votes import sum_over_processes
 from hf_seqvae.objectives import Objective
 
 Batch = Mapping[str, Tensor]
@@ -60,10 +62,16 @@ class TrainingStep:
         self.num_micro_batches = num_micro_batches
         self.max_grad_norm = max_grad_norm
         self.arguments: dict[str, Any] = {} if sample_posterior else {"sample_posterior": False}
+        # one process adds nothing up, and an objective of one's own need not know of processes
+        alone = accelerator.num_processes == 1
+        gather = partial(sum_over_processes, accelerator)
+        self.gathering: dict[str, Any] = {} if alone else {"sum_over_processes": gather}
         self.parameters = [value for value in model.parameters() if value.requires_grad]
 
-    def __call__(self, batch: Batch, step: int, num_items: int | Tensor, sums: LogSums) -> None:
-        """Update the weights with this process's share of a global batch.
+    def __call__(
+        self, batch: Batch, step: int, num_items: int | Tensor, sums: LogSums
+    ) -> dict[str, Tensor]:
+        """Update the weights with this process's share of a global batch; the sums of its logs.
 
         Args:
             batch: on the processor; it is moved here.
@@ -74,7 +82,7 @@ class TrainingStep:
         accelerator = self.accelerator
         # DDP averages over processes and accelerate divides by its accumulation steps: undo both
         scale = accelerator.num_processes * accelerator.gradient_accumulation_steps
-        parts = cut(batch, self.num_micro_batches)
+        parts, seen = cut(batch, self.num_micro_batches), {}
         for index, part in enumerate(parts):
             part = {
                 name: value.to(accelerator.device, non_blocking=True)
@@ -83,10 +91,12 @@ class TrainingStep:
             last = index == len(parts) - 1
             with nullcontext() if last else accelerator.no_sync(self.model):
                 output = self.model(**part, **self.arguments)
-                loss, logs = self.objective(output, step, num_items)
+                loss, logs = self.objective(output, step, num_items, **self.gathering)
                 accelerator.backward(loss if scale == 1 else loss * scale)
             sums.add(logs)
+            seen = {name: logs[name] + seen.get(name, 0) for name in ("kl", "num_sentences")}
         if self.max_grad_norm is not None:
             accelerator.clip_grad_norm_(self.parameters, self.max_grad_norm)
         self.optimizer.step()
         self.optimizer.zero_grad()
+        return seen

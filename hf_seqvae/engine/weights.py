@@ -23,6 +23,8 @@ from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel
 from transformers.utils import logging
 
+from hf_seqvae.language_model import WithoutLatents
+
 WEIGHTS_NAME = "model.safetensors"
 
 
@@ -44,8 +46,17 @@ def gather_weights(accelerator: Accelerator, model: nn.Module) -> dict[str, Tens
     return weights
 
 
+def saved_part(model: nn.Module) -> tuple[nn.Module, str]:
+    """What a folder holds of a model, and the prefix of its weights' names in the whole."""
+    if isinstance(model, WithoutLatents):
+        return model.language_model, "language_model."
+    return model, ""
+
+
 def write_model(model: nn.Module, weights: dict[str, Tensor], folder: Path) -> None:
     """Write an HF folder (config, one safetensors file), or the weights of a plain module."""
+    model, prefix = saved_part(model)
+    weights = {name.removeprefix(prefix): value for name, value in weights.items()}
     if isinstance(model, PreTrainedModel):
         with quiet_transformers():
             # one file: a checkpoint is read back by that name
@@ -66,9 +77,11 @@ def read_model(accelerator: Accelerator, model: nn.Module, folder: Path) -> None
     try:
         if accelerator.distributed_type == DistributedType.FSDP:
             options = StateDictOptions(full_state_dict=True, strict=False)  # tied ones are one
-            set_model_state_dict(model, dict(load_file(path)), options=options)
+            _, prefix = saved_part(accelerator.unwrap_model(model))
+            weights = {prefix + name: value for name, value in load_file(path).items()}
+            set_model_state_dict(model, dict(weights), options=options)
         else:
-            load_model(accelerator.unwrap_model(model), path)
+            load_model(saved_part(accelerator.unwrap_model(model))[0], path)
     except (SafetensorError, FileNotFoundError) as error:
         raise ValueError(
             f"{path} is not a whole safetensors file: {error}. Remove {folder} to go on from the "

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from hf_seqvae.metrics import (
     active_units,
+    exact_nll,
+    has_exact_likelihood,
     mean_pairwise_cosine,
     mutual_information,
     reconstruction_nll,
@@ -44,6 +46,8 @@ def evaluate_bound(
 ) -> dict[str, float]:
     """Sampled ELBO and use of the latents over `batches`, in one pass, in nats.
 
+    Of a `LanguageModel` the nll is exact, the bound is its negative, and there are no latents.
+
     Args:
         model: a module with the estimators' protocol; its mode is restored. Batches are moved to
             the device of its first parameter.
@@ -59,10 +63,10 @@ def evaluate_bound(
 
     Returns:
         Means per sentence "eval/elbo", "eval/reconstruction_nll", "eval/kl"; and, for two sentences
-        or more, "eval/mutual_information" (over all N sentences, at most ln N),
-        "eval/active_units" (at 0.01) and, of a `SeqVAEModel`, the dispersion of its pooled features
-        by three statistics, "eval/pooled_variance" (tr Cov), "eval/pooled_relative_variance" and
-        "eval/pooled_mean_cosine". The same on every process.
+        or more and a model with latents, "eval/mutual_information" (over all N sentences, at most
+        ln N), "eval/active_units" (at 0.01) and, of a `SeqVAEModel`, the dispersion of its pooled
+        features by three statistics, "eval/pooled_variance" (tr Cov),
+        "eval/pooled_relative_variance" and "eval/pooled_mean_cosine". The same on every process.
     """
     device = next(model.parameters()).device
     indices, tables, seen = [], [], 0
@@ -88,7 +92,7 @@ def evaluate_bound(
         table = torch.cat(tables) if tables else torch.empty(0, 0, device=device)
         if gather is not None:
             index, table = _gather_rows(index, table, gather)
-    latent_size = model.prior().mean.shape[-1]
+    latent_size = 0 if has_exact_likelihood(model) else model.prior().mean.shape[-1]
     return _summary(_each_row_once(index.cpu(), table.cpu()), num_samples, latent_size)
 
 
@@ -96,6 +100,9 @@ def _table(
     model: Any, batch: Mapping[str, Tensor], index: Tensor, num_samples: int, seed: int
 ) -> Tensor:
     """A line for each row: nll, kl, mean (Z), logvar (Z), latents (S * Z), pooled, in float32."""
+    if has_exact_likelihood(model):
+        nll = exact_nll(model, batch).float()
+        return torch.stack([nll, torch.zeros_like(nll)], dim=1)
     posterior, pooled = _encode(model, batch)
     rows = index.clamp(min=0).tolist()
     noise = row_noise(rows, num_samples, posterior.mean.shape[1], seed=seed)
@@ -147,14 +154,14 @@ def _summary(table: Tensor, num_samples: int, latent_size: int) -> dict[str, flo
     if not len(table):
         raise ValueError("nothing to evaluate: the batches hold no sentence with a label.")
     nll, kl = table[:, 0], table[:, 1]
-    own, pooled = table[:, 2:].tensor_split([(2 + num_samples) * latent_size], dim=1)
-    mean, logvar, *latents = own.split(latent_size, dim=1)  # (N, Z) each
     figures = {
         "eval/elbo": -float((nll + kl).mean()),
         "eval/reconstruction_nll": float(nll.mean()),
         "eval/kl": float(kl.mean()),
     }
-    if len(table) > 1:
+    if len(table) > 1 and latent_size:
+        own, pooled = table[:, 2:].tensor_split([(2 + num_samples) * latent_size], dim=1)
+        mean, logvar, *latents = own.split(latent_size, dim=1)  # (N, Z) each
         information = mutual_information(mean, logvar, torch.stack(latents))
         figures["eval/mutual_information"] = float(information)
         figures["eval/active_units"] = float(active_units(mean))

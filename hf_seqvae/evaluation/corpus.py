@@ -38,9 +38,8 @@ from hf_seqvae.evaluation.report import Figure, Report
 from hf_seqvae.evaluation.spread import dispersion_figures
 from hf_seqvae.evaluation.store import Store, Table
 from hf_seqvae.metrics import (
-    LanguageModel,
-    LatentVariableModel,
     exchange_partners,
+    has_exact_likelihood,
     minibatch_mutual_information,
     pointwise_mutual_information,
     row_noise,
@@ -197,11 +196,6 @@ def evaluation_key(
         "seed": seed,
         "hf_seqvae": versions()["hf_seqvae"],
     }
-
-
-def has_exact_likelihood(model: Any) -> bool:
-    """Whether it is a `LanguageModel` without latents."""
-    return isinstance(model, LanguageModel) and not isinstance(model, LatentVariableModel)
 
 
 def _measure(

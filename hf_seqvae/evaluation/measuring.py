@@ -17,7 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_seqvae.data import Collator, tokenize
 from hf_seqvae.evaluation.bound import evaluation_mode
-from hf_seqvae.evaluation.corpus import evaluate, evaluation_key, has_exact_likelihood
+from hf_seqvae.evaluation.corpus import evaluate, evaluation_key
 from hf_seqvae.evaluation.fingerprint import text_fingerprint
 from hf_seqvae.evaluation.floor import ChangedTextError, exact_nlls
 from hf_seqvae.evaluation.generation import Generated, generated_figures
@@ -25,7 +25,7 @@ from hf_seqvae.evaluation.processes import Processes
 from hf_seqvae.evaluation.report import Figure, Report
 from hf_seqvae.evaluation.store import remove_parts, write_atomically
 from hf_seqvae.latent_space import LatentSpace
-from hf_seqvae.metrics import ratio_and_standard_error
+from hf_seqvae.metrics import has_exact_likelihood, ratio_and_standard_error
 from hf_seqvae.model.modeling_seqvae import SeqVAEModel
 
 logger = logging.getLogger(__name__)

@@ -17,6 +17,7 @@ from transformers.utils.hub import has_file
 
 # in the folder of a model whose decoder has a tokenizer of its own
 DECODER_TOKENIZER = "decoder_tokenizer"
+LANGUAGE_MODEL = "seqvae_lstm"  # the model type of our LSTM on its own
 
 
 def model_folder(path: str | Path) -> str:
@@ -61,6 +62,11 @@ def load_model(
     """
     source = model_folder(path)
     model_type = _model_type(source)
+    if model_type == LANGUAGE_MODEL:
+        raise ValueError(
+            f"{source} holds a language model, which has no latents: there is nothing to encode, "
+            "walk through or diagnose. hf-seqvae evaluate and hf-seqvae sample take it."
+        )
     if model_type != "seqvae":
         raise ValueError(
             f"{source} holds a model of type {model_type!r}, not 'seqvae'. Give one that hf-seqvae "
@@ -82,7 +88,7 @@ def load_scorable(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerBase]:
     """As `load_model`, and also our LSTM language model, which has no latents."""
     source = model_folder(path)
-    if _model_type(source) != "seqvae_lstm":
+    if _model_type(source) != LANGUAGE_MODEL:
         return load_model(path, device=device)
     model = _weights(source, AutoModelForCausalLM)
     tokenizer = AutoTokenizer.from_pretrained(source)

@@ -1,8 +1,7 @@
 """LatentSpace: encode, decode, sample, interpolate, analogy, traverse, attribute directions."""
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_seqvae.latent_space.interpolation import INTERPOLATIONS
 from hf_seqvae.latent_space.loading import load_model
+from hf_seqvae.latent_space.writing import generated_text, seeded
 
 
 class LatentSpace:
@@ -120,7 +120,7 @@ class LatentSpace:
         settings = {"max_new_tokens": self.max_new_tokens} | generate_kwargs
         device = self.model.device
         texts: list[str] = []
-        with _seeded(seed, device):
+        with seeded(seed, device):
             for chunk in latents.to(device).split(self.batch_size):
                 texts += map(self.text, self.model.generate(latents=chunk, **settings).tolist())
         return texts
@@ -254,29 +254,13 @@ class LatentSpace:
 
     def text(self, ids: list[int]) -> str:
         """What was generated, up to its end; unknown words stay visible."""
-        tokenizer: Any = self.decoder_tokenizer
         config = self.model.generation_config
-        ends = config.eos_token_id
-        ends = ends if isinstance(ends, list) else [ends]
-        ids = ids[1:] if ids[:1] == [config.decoder_start_token_id] else ids  # may be an end too
-        end = next((place for place, token in enumerate(ids) if token in ends), len(ids))
-        hidden = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
-        return tokenizer.decode([token for token in ids[:end] if token not in hidden]).strip()
-
-
-@contextmanager
-def _seeded(seed: int | None, device: torch.device) -> Iterator[None]:
-    """Seeds the generators that sampling on `device` draws from, and puts their states back."""
-    if seed is None:
-        yield
-        return
-    on_cuda = device.type == "cuda"
-    with torch.random.fork_rng(devices=[device] if on_cuda else []):
-        torch.default_generator.manual_seed(seed)
-        if on_cuda:
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(seed)
-        yield
+        return generated_text(
+            ids,
+            self.decoder_tokenizer,
+            start=config.decoder_start_token_id,
+            ends=config.eos_token_id,
+        )
 
 
 def _check_at_least_one(name: str, count: int) -> None:

@@ -53,6 +53,7 @@ from hf_seqvae.metrics.protocol import (
     LatentVariableModel,
     Posterior,
     SequenceModel,
+    has_exact_likelihood,
 )
 
 __all__ = [
@@ -71,6 +72,7 @@ __all__ = [
     "exchange_partners",
     "feature_sums",
     "first_words_ratio",
+    "has_exact_likelihood",
     "importance_estimate",
     "importance_from_log_weights",
     "importance_log_weights",

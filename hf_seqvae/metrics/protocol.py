@@ -72,3 +72,8 @@ class LanguageModel(Protocol):
     def log_prob(self, batch: Mapping[str, Tensor]) -> Tensor:
         """log p(x) in nats, EOS included, (B,)."""
         ...
+
+
+def has_exact_likelihood(model: Any) -> bool:
+    """Whether it is a `LanguageModel` without latents."""
+    return isinstance(model, LanguageModel) and not isinstance(model, LatentVariableModel)

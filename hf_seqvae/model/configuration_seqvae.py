@@ -216,7 +216,8 @@ class SeqVAEConfig(PreTrainedConfig):
         if not self.injections or len(set(self.injections)) < len(self.injections):
             raise ValueError(
                 f"latent_injection needs one or more different names out of {sorted(INJECTIONS)}, "
-                f"got {self.latent_injection}. A decoder that reads no z is a language model."
+                f"got {self.latent_injection}. A decoder that reads no z is a language "
+                "model: train it by `model: language_model` in a recipe."
             )
 
     def validate_injection_fits_decoder(self):

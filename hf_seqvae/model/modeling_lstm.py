@@ -15,7 +15,13 @@ from transformers.utils.generic import can_return_tuple, merge_with_config_defau
 
 from .configuration_lstm import SeqVAELSTMConfig, SeqVAELSTMEncoderConfig
 from .lstm_cache import own_empty_layers
-from .scoring import mask_of_padding_in_front, nll_from_features, shift_right
+from .scoring import (
+    drop_words,
+    mask_of_padding_in_front,
+    nll_from_features,
+    nll_from_logits,
+    shift_right,
+)
 
 
 def initialize_module(module: nn.Module, initializer: str) -> None:
@@ -294,18 +300,32 @@ class SeqVAELSTMForCausalLM(SeqVAELSTMPreTrainedModel, GenerationMixin):
             hidden_states=outputs.hidden_states,
         )
 
-    def log_prob(self, batch: Mapping[str, Tensor]) -> Tensor:
+    def log_prob(self, batch: Mapping[str, Tensor], *, word_dropout: float = 0.0) -> Tensor:
         """log p(x) in nats, EOS included, of labels (B, L) as a text VAE's: (B,).
 
         Labels are a text's tokens and one EOS, never BOS, which the shift supplies; -100 = padding.
+
+        Args:
+            batch: holds `labels`.
+            word_dropout: share of the inputs to replace by `unk_token_id`, in whatever mode.
         """
         labels = batch["labels"]
         start, pad = self.config.bos_token_id, self.config.pad_token_id
         if start is None:
             raise ValueError("scoring starts behind BOS, and the config's bos_token_id is None.")
+        inputs = shift_right(labels, start=start, filler=0 if pad is None else pad)
+        if word_dropout > 0:
+            unknown = self.config.unk_token_id
+            if unknown is None:
+                raise ValueError(
+                    f"word_dropout={word_dropout} replaces words by unk_token_id, which is not "
+                    "set. Set it to the id of your tokenizer's unknown (or mask) token."
+                )
+            inputs = drop_words(inputs, share=word_dropout, unknown=unknown)
         outputs = self.model(
-            input_ids=shift_right(labels, start=start, filler=0 if pad is None else pad),
-            attention_mask=mask_of_padding_in_front(labels),
-            use_cache=False,
+            input_ids=inputs, attention_mask=mask_of_padding_in_front(labels), use_cache=False
         )
+        # a compiled graph wants one shape a batch, which the number of real positions is not
+        if torch.compiler.is_compiling():
+            return -nll_from_logits(self.lm_head(outputs.last_hidden_state), labels)
         return -nll_from_features(outputs.last_hidden_state, self.lm_head, labels)

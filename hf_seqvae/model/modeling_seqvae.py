@@ -20,6 +20,7 @@ from .decoding import Decoded, decode
 from .estimation import EstimationMixin
 from .generation import LatentGenerationMixin
 from .injection import LatentInjection
+from .linear_cross_entropy import linear_cross_entropy as linear_cross_entropy
 from .lstm_cache import SeqVAELSTMCacheLayer as SeqVAELSTMCacheLayer
 from .modeling_encoder import SeqVAEEncoder, SeqVAEPreTrainedModel, share_config
 from .modeling_lstm import SeqVAELSTMForCausalLM

@@ -3,9 +3,13 @@
 Labels are a text's tokens and one EOS; -100 is padding, on either side.
 """
 
+from typing import TypeGuard
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from .linear_cross_entropy import linear_cross_entropy
 
 IGNORED = -100
 _LOGITS_AT_ONCE = 1 << 21  # 8 MiB in float32
@@ -51,15 +55,20 @@ def nll_from_logits(logits: Tensor, labels: Tensor) -> Tensor:
 def nll_from_features(features: Tensor, output_layer: nn.Module, labels: Tensor) -> Tensor:
     """-log p of each row's labels in nats, (B,); logits exist at the N real positions alone.
 
-    Without gradients they exist for a block of positions at a time.
+    They exist for a block of positions at a time; at all N where gradients are wanted through an
+    output layer that is more than a weight and a bias.
     """
     real = labels != IGNORED
-    nll = torch.cat(
-        [
-            F.cross_entropy(_at_least_float32(output_layer(block)), targets, reduction="none")
-            for block, targets in _blocks(features[real], labels[real], output_layer)
-        ]
-    )
+    if torch.is_grad_enabled() and _is_plain_linear(output_layer):
+        weight, bias = output_layer.weight, output_layer.bias
+        nll = linear_cross_entropy(features[real], weight, labels[real], bias=bias)
+    else:
+        nll = torch.cat(
+            [
+                F.cross_entropy(_at_least_float32(output_layer(block)), targets, reduction="none")
+                for block, targets in _blocks(features[real], labels[real], output_layer)
+            ]
+        )
     return nll.new_zeros(labels.shape).masked_scatter(real, nll).sum(dim=1)
 
 
@@ -105,6 +114,15 @@ def _blocks(
     width = getattr(output_layer, "out_features", features.shape[-1])
     size = max(1, _LOGITS_AT_ONCE // width)
     return list(zip(features.split(size), labels.split(size), strict=True))
+
+
+def _is_plain_linear(layer: nn.Module) -> TypeGuard[nn.Linear]:
+    """Whether to call the layer is F.linear and nothing else: no adapter, shard, hook or graph."""
+    return (
+        type(layer) is nn.Linear
+        and not (layer._forward_hooks or layer._forward_pre_hooks or "forward" in vars(layer))
+        and not torch.compiler.is_compiling()
+    )
 
 
 def _at_least_float32(logits: Tensor) -> Tensor:

@@ -13,30 +13,41 @@ from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase, get_scheduler
 
+from hf_seqvae.language_model import WithoutLatents
+from hf_seqvae.model.configuration_lstm import SeqVAELSTMConfig
 from hf_seqvae.model.configuration_seqvae import SeqVAEConfig
+from hf_seqvae.model.modeling_lstm import SeqVAELSTMForCausalLM
 from hf_seqvae.model.modeling_seqvae import SeqVAEModel
 from hf_seqvae.objectives import Objective, build_schedule
 from hf_seqvae.recipe.model_keys import field_names, part_config_class
+from hf_seqvae.recipe.objective import BETA_OPTIONS, BetaRecipe
+from hf_seqvae.recipe.phases import PhaseRecipe, phase_objective
 from hf_seqvae.recipe.schema import Recipe
-from hf_seqvae.recipe.sections import PLATEAU_HALVING, BetaRecipe
+from hf_seqvae.recipe.training import PLATEAU_HALVING
 
 logger = logging.getLogger(__name__)
 
 
-def build_objective(recipe: Recipe, steps_per_epoch: int | None = None) -> Objective:
+def build_objective(
+    recipe: Recipe, steps_per_epoch: int | None = None, phase: PhaseRecipe | None = None
+) -> Objective:
     """The Objective of a recipe, its schedule in optimizer updates.
 
     Args:
         recipe: the recipe.
         steps_per_epoch: optimizer updates an epoch; needed where beta counts epochs.
+        phase: that of one of its phases.
     """
-    parts = recipe.objective
+    parts = recipe.objective if phase is None else phase_objective(phase, recipe.objective)
+    epochs = recipe.training.epochs if phase is None else int(phase.epochs or 0)
     return Objective(
         beta=build_schedule(
-            parts.beta.schedule, **_schedule_values(parts.beta, recipe, steps_per_epoch)
+            parts.beta.schedule, **_schedule_values(parts.beta, epochs, steps_per_epoch)
         ),
         kl_term=parts.kl_term,
         free_bits=parts.free_bits,
+        capacity=parts.capacity,
+        mmd_weight=parts.mmd_weight,
         normalization=recipe.model.get(
             "loss_normalization", _default(SeqVAEConfig, "loss_normalization")
         ),
@@ -47,7 +58,7 @@ def build_config(
     recipe: Recipe,
     tokenizer: PreTrainedTokenizerBase,
     decoder_tokenizer: PreTrainedTokenizerBase | None = None,
-) -> SeqVAEConfig:
+) -> SeqVAEConfig | SeqVAELSTMConfig:
     """The model's config: the recipe's keys, and vocabularies and token ids of the tokenizers.
 
     Args:
@@ -61,6 +72,9 @@ def build_config(
     if decoder_tokenizer is None:
         decoder_tokenizer = tokenizer
     keys = copy.deepcopy(recipe.model)
+    if recipe.is_language_model:
+        keys = keys.get("decoder", {}) | special_token_ids(decoder_tokenizer)
+        return _checked(SeqVAELSTMConfig, keys | {"vocab_size": len(decoder_tokenizer)})
     for part, its_tokenizer in (("encoder", tokenizer), ("decoder", decoder_tokenizer)):
         section = keys.get(part) or {}
         config_class = part_config_class(part, section)
@@ -75,22 +89,22 @@ def build_config(
     keys |= special_token_ids(decoder_tokenizer)
     keys["decoder_start_token_id"] = keys["bos_token_id"]
     keys["special_token_ids"] = sorted({ends["bos_token_id"], ends["eos_token_id"]})
-    try:
-        return SeqVAEConfig(**keys)
-    except StrictDataclassError as error:
-        raise ValueError(f"The model of the recipe: {error.__cause__ or error}") from error
+    return _checked(SeqVAEConfig, keys)
 
 
 def build_model(
     recipe: Recipe,
     tokenizer: PreTrainedTokenizerBase,
     decoder_tokenizer: PreTrainedTokenizerBase | None = None,
-) -> SeqVAEModel:
+) -> SeqVAEModel | WithoutLatents:
     """A new model, its weights drawn from the recipe's seed; global generators stay untouched."""
     config = build_config(recipe, tokenizer, decoder_tokenizer)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(recipe.seed)
-        return SeqVAEModel(config)
+        if isinstance(config, SeqVAEConfig):
+            return SeqVAEModel(config)
+        word_dropout = recipe.model.get("word_dropout", 0.0)
+        return WithoutLatents(SeqVAELSTMForCausalLM(config), word_dropout=word_dropout)
 
 
 def build_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
@@ -103,17 +117,36 @@ def build_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
         values["weight_decay"] = training.weight_decay
     elif "weight_decay" in accepted:
         values["weight_decay"] = 0.0  # AdamW's own default is 0.01
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if training.fused is not None:
         values["fused"] = training.fused
+    elif "fused" in accepted and has_fused_kernel(cls, parameters, values):
+        values["fused"] = True
     for name in values:
         if name not in accepted:
             raise ValueError(
                 f"{cls.__name__} takes no {name!r}, got {values[name]!r}. It takes "
                 f"{', '.join(list(accepted)[1:])}."
             )
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     values["lr"] = training.learning_rate
     return cls(parameters, **values)
+
+
+def has_fused_kernel(
+    cls: type[torch.optim.Optimizer],
+    parameters: list[nn.Parameter],
+    arguments: dict[str, Any],
+) -> bool:
+    """Whether torch updates all of `parameters` in one kernel of an optimizer that takes `fused`.
+
+    torch itself never chooses that on a CPU, where Adam's is four times as fast as its loop
+    (training/results/speed.md).
+    """
+    devices = {"cpu"} if cls is torch.optim.Adagrad else {"cpu", "cuda", "mps", "xpu"}
+    chosen = arguments.get("foreach") is not None or arguments.get("differentiable")
+    return not chosen and all(
+        value.is_floating_point() and value.device.type in devices for value in parameters
+    )
 
 
 def build_scheduler(
@@ -175,44 +208,45 @@ def special_token_ids(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
     }
 
 
-def _schedule_values(
-    beta: BetaRecipe, recipe: Recipe, steps_per_epoch: int | None
-) -> dict[str, Any]:
+def _schedule_values(beta: BetaRecipe, epochs: int, steps_per_epoch: int | None) -> dict[str, Any]:
     """Arguments of the schedule class; what the recipe leaves out is that class's, or 0 -> 1."""
-    if beta.schedule == "constant":
-        return {} if beta.value is None else {"value": beta.value}
+    values: dict[str, Any] = {
+        name: getattr(beta, name)
+        for name in BETA_OPTIONS[beta.schedule]
+        if getattr(beta, name) is not None
+    }
+    if "num_steps" not in BETA_OPTIONS[beta.schedule]:
+        return values
 
-    def steps(epochs: float) -> int:
+    def steps(length: float) -> int:
         if steps_per_epoch is None:
             raise ValueError(
                 "objective.beta counts epochs, whose length is not known here: set num_steps "
                 "instead."
             )
-        return round(epochs * steps_per_epoch)
+        return round(length * steps_per_epoch)
 
-    if (
-        beta.num_epochs is not None
-        and beta.num_epochs + (beta.delay_epochs or 0.0) > recipe.training.epochs
-    ):
+    if beta.num_epochs is not None and beta.num_epochs + (beta.delay_epochs or 0.0) > epochs:
         logger.warning(
             "beta moves for %g epochs but training ends after %d: it stops on the way. Shorten "
             "objective.beta.num_epochs.",
             beta.num_epochs + (beta.delay_epochs or 0.0),
-            recipe.training.epochs,
+            epochs,
         )
-    values: dict[str, Any] = {
-        "start": 0.0 if beta.start is None else beta.start,
-        "end": 1.0 if beta.end is None else beta.end,
-        "num_steps": beta.num_steps
-        if beta.num_steps is not None
-        else max(1, steps(beta.num_epochs or 0.0)),
-    }
-    if beta.delay_epochs:
-        values["delay"] = steps(beta.delay_epochs)
-    for name in ("num_cycles", "ramp_fraction"):
-        if getattr(beta, name) is not None:
-            values[name] = getattr(beta, name)
+    values = {"start": 0.0, "end": 1.0} | values
+    if values.pop("num_epochs", None) is not None:
+        values["num_steps"] = max(1, steps(beta.num_epochs or 0.0))
+    if values.pop("delay_epochs", None):
+        values["delay"] = steps(beta.delay_epochs or 0.0)
     return values
+
+
+def _checked(config_class: Any, keys: dict[str, Any]) -> Any:
+    """The config, what it refuses said of the recipe."""
+    try:
+        return config_class(**keys)
+    except StrictDataclassError as error:
+        raise ValueError(f"The model of the recipe: {error.__cause__ or error}") from error
 
 
 def _default(config_class: type[PreTrainedConfig], name: str) -> Any:

@@ -1,4 +1,7 @@
-"""The keys a recipe's `model` section may hold: those of SeqVAEConfig and of the configs in it."""
+"""The keys a recipe's `model` section may hold: those of SeqVAEConfig and of the configs in it.
+
+Or, of the model without latents, those of its LSTM and of what trains it.
+"""
 
 import dataclasses
 import difflib
@@ -9,7 +12,7 @@ from transformers import CONFIG_MAPPING, PreTrainedConfig
 
 from hf_seqvae.model.configuration_lstm import SeqVAELSTMConfig, SeqVAELSTMEncoderConfig
 from hf_seqvae.model.configuration_seqvae import SeqVAEConfig
-from hf_seqvae.recipe.fields import unknown_key
+from hf_seqvae.recipe.fields import convert, unknown_key
 
 # found in the tokenizer, so a recipe that said them could only contradict it
 FROM_TOKENIZER = (
@@ -29,9 +32,31 @@ NATIVE: dict[str, type[PreTrainedConfig]] = {
     "decoder": SeqVAELSTMConfig,
 }
 
+SEQVAE, LANGUAGE_MODEL = "seqvae", "language_model"
+KINDS = (SEQVAE, LANGUAGE_MODEL)
+LANGUAGE_MODEL_KEYS = ("decoder", "kind", "loss_normalization", "word_dropout")
+
+
+def canonical_model(model: Any) -> Any:
+    """The `model` section as a mapping: a word is its `kind`, and that of a VAE is left out."""
+    if isinstance(model, str):
+        model = {"kind": model}
+    if isinstance(model, Mapping) and model.get("kind") == SEQVAE:
+        return {name: value for name, value in model.items() if name != "kind"}
+    return model
+
 
 def check_model_keys(model: Mapping[str, Any]) -> None:
     """Refuse a key that no config reads, naming the nearest, and one that the tokenizer decides."""
+    kind = model.get("kind", SEQVAE)
+    if kind not in KINDS:
+        raise ValueError(
+            f"model.kind must be one of {list(KINDS)}, got {kind!r}. Pooling, posterior and the "
+            "rest have keys of their own in model."
+        )
+    if kind == LANGUAGE_MODEL:
+        _check_language_model(model)
+        return
     _check("model.", model, SeqVAEConfig)
     for part in NATIVE:
         section = model.get(part)
@@ -63,6 +88,27 @@ def part_config_class(part: str, section: Mapping[str, Any]) -> type[PreTrainedC
 def field_names(config_class: type[PreTrainedConfig]) -> set[str]:
     """Names of the fields that a config class declares."""
     return {item.name for item in dataclasses.fields(cast(Any, config_class))}
+
+
+def _check_language_model(model: Mapping[str, Any]) -> None:
+    for key in model:
+        if key in LANGUAGE_MODEL_KEYS:
+            continue
+        if key in _known_keys(SeqVAEConfig):
+            raise ValueError(
+                f"model.{key} belongs to a VAE: a language_model has neither encoder nor latents "
+                f"and reads {', '.join(LANGUAGE_MODEL_KEYS)}. Leave it out."
+            )
+        raise unknown_key("model.", key, LANGUAGE_MODEL_KEYS)
+    convert(model.get("word_dropout", 0.0), float, "model.word_dropout")
+    decoder = convert(model.get("decoder", {}), dict, "model.decoder")
+    model_type = decoder.get("model_type", SeqVAELSTMConfig.model_type)
+    if model_type != SeqVAELSTMConfig.model_type:
+        raise ValueError(
+            f"model.decoder.model_type must be {SeqVAELSTMConfig.model_type!r} in a "
+            f"language_model, got {model_type!r}. Leave it out."
+        )
+    _check("model.decoder.", decoder, SeqVAELSTMConfig)
 
 
 def _check(section: str, values: Mapping[str, Any], config_class: type[PreTrainedConfig]) -> None:

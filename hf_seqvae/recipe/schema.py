@@ -18,20 +18,19 @@ from hf_seqvae.recipe.fields import (
     type_words,
     unknown_key,
 )
-from hf_seqvae.recipe.model_keys import check_model_keys
-from hf_seqvae.recipe.sections import (
-    EVERYDAY,
-    WITHOUT_LENGTH,
-    DataRecipe,
-    ObjectiveRecipe,
-    TokenizerRecipe,
-    TrainingRecipe,
-)
+from hf_seqvae.recipe.model_keys import LANGUAGE_MODEL, canonical_model, check_model_keys
+from hf_seqvae.recipe.objective import ObjectiveRecipe
+from hf_seqvae.recipe.phases import build_phases
+from hf_seqvae.recipe.text import EVERYDAY, DataRecipe, TokenizerRecipe
+from hf_seqvae.recipe.training import PLATEAU_HALVING, WITHOUT_LENGTH, TrainingRecipe
 
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """One run: model, text, objective and training. `model` holds the keys of SeqVAEConfig."""
+    """One run: model, text, objective and training.
+
+    `model` holds the keys of SeqVAEConfig, or says `language_model`: the decoder without latents.
+    """
 
     SECTION: ClassVar[str] = ""
     name: str = option("seqvae", "name of the run")
@@ -40,7 +39,9 @@ class Recipe:
     )
     output_dir: str | None = option(None, "folder of the run", shown="runs/<name>", neutral=True)
     model: dict = option(
-        dict, "keys of SeqVAEConfig; token ids and vocabulary come from the tokenizer"
+        dict,
+        "keys of SeqVAEConfig; token ids and vocabulary come from the tokenizer. Or the word "
+        "language_model: no latents, with {kind, decoder, word_dropout, loss_normalization}",
     )
     tokenizer: TokenizerRecipe = option(TokenizerRecipe, "how text becomes tokens")
     data: DataRecipe = option(
@@ -51,17 +52,42 @@ class Recipe:
     )
     objective: ObjectiveRecipe = option(ObjectiveRecipe, "what is optimised")
     training: TrainingRecipe = option(TrainingRecipe, "how the weights are updated")
+    phases: dict = option(
+        dict, "phases in their order (autoencoder, vae), each with epochs and parts to reset"
+    )
 
     def __post_init__(self) -> None:
         """Check types, limits and contradictions between sections."""
         if self.output_dir is None:
             object.__setattr__(self, "output_dir", f"runs/{self.name}")
+        object.__setattr__(self, "model", canonical_model(self.model))
         check_fields(self)
         if not self.name or "/" in self.name or self.name != self.name.strip():
             raise ValueError(f"name must be a word without slashes, got {self.name!r}.")
         check_model_keys(self.model)
+        if self.is_language_model:
+            self._check_without_latents()
         if self.data.streaming:
             self._check_stream()
+        self._check_phases()
+        self._check_batch()
+
+    @property
+    def is_language_model(self) -> bool:
+        """Whether the model has no latents."""
+        return self.model.get("kind") == LANGUAGE_MODEL
+
+    def _check_without_latents(self) -> None:
+        plain = _flat_values(dataclasses.asdict(ObjectiveRecipe()), "objective.")
+        asked = _flat_values(dataclasses.asdict(self.objective), "objective.")
+        plain["training.num_eval_samples"] = 1
+        asked["training.num_eval_samples"] = self.training.num_eval_samples
+        for key, value in asked.items():
+            if value != plain[key]:
+                raise ValueError(
+                    f"{key} is {value!r}, but a language_model has no latents, no KL and no "
+                    f"posterior samples. Leave it out (all of objective: --set objective={{}})."
+                )
 
     def _check_stream(self) -> None:
         beta = self.objective.beta
@@ -76,6 +102,49 @@ class Recipe:
                 "which a stream does not "
                 "tell: set training.max_steps."
             )
+
+    def _check_phases(self) -> None:
+        if not build_phases(self.phases, self.training.epochs):
+            return
+        if self.training.scheduler not in (None, PLATEAU_HALVING):
+            raise ValueError(
+                f"training.scheduler {self.training.scheduler!r} runs over the whole run, and each "
+                f"of the phases begins anew. Set it to null or {PLATEAU_HALVING}."
+            )
+        if self.data.streaming:
+            raise ValueError(
+                "phases count epochs, which a stream does not have: leave out data.streaming."
+            )
+
+    def _check_batch(self) -> None:
+        """What reads the whole batch is refused where the batch is cut."""
+        training = self.training
+        reader = self.objective.reads_whole_batch
+        name = f"objective.{reader}"
+        if self.model.get("posterior") == "batch_norm_gaussian":
+            reader = name = "model.posterior 'batch_norm_gaussian'"
+        if reader is not None and training.gradient_accumulation_steps > 1:
+            raise ValueError(
+                f"{name} reads the whole batch, which training.gradient_accumulation_steps = "
+                f"{training.gradient_accumulation_steps} cuts into pieces. Set that to 1."
+            )
+        alone = "posterior" in name or "mmd" in name
+        if reader is not None and alone and (training.num_processes or 1) > 1:
+            raise ValueError(
+                f"{name} reads the whole batch, of which each process has a share. Set "
+                f"training.num_processes to 1, got {training.num_processes}."
+            )
+        if training.encoder_updates == "aggressive":
+            if self.data.streaming:
+                raise ValueError(
+                    "training.encoder_updates 'aggressive' draws batches at random, which a stream "
+                    "cannot: leave out data.streaming."
+                )
+            if self.model.get("tie_word_embeddings"):
+                raise ValueError(
+                    "training.encoder_updates 'aggressive' updates the encoder alone, and "
+                    "model.tie_word_embeddings makes its embeddings the decoder's. Untie them."
+                )
 
     def __hash__(self) -> int:
         """Equal recipes have equal hashes."""
@@ -127,8 +196,12 @@ def _neutral_keys() -> set[str]:
 
 def _flat(recipe: Recipe) -> dict[str, Any]:
     """Options by full key, mappings taken apart."""
+    return _flat_values(recipe.to_dict())
+
+
+def _flat_values(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat = {}
-    pending = [("", recipe.to_dict())]
+    pending = [(prefix, values)]
     while pending:
         prefix, values = pending.pop(0)
         for name, value in values.items():

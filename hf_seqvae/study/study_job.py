@@ -17,7 +17,7 @@ from hf_seqvae.engine.parts import load_texts
 from hf_seqvae.evaluation import measure
 from hf_seqvae.latent_space import load_scorable
 from hf_seqvae.model.modeling_seqvae import SeqVAEModel
-from hf_seqvae.recipe.sections import EVERYDAY
+from hf_seqvae.recipe.text import EVERYDAY
 from hf_seqvae.study.cost import Stopwatch
 from hf_seqvae.study.initial import initial_dispersion
 from hf_seqvae.study.lock import locked

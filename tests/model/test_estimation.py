@@ -179,7 +179,7 @@ def test_blocks_of_positions_change_nothing(at_once, monkeypatch):
     assert_close(bare, positions, rtol=0, atol=1e-12)
 
 
-def test_with_gradients_all_positions_are_scored_at_once(monkeypatch):
+def test_with_gradients_a_layer_with_a_hook_is_called_once_at_all_positions(monkeypatch):
     monkeypatch.setattr(scoring, "_LOGITS_AT_ONCE", 1)
     layer, labels = nn.Linear(5, V), batch(4)["labels"]
     sizes = []
