@@ -16,9 +16,9 @@ def test_two_sentences_have_the_interval_of_their_four_resamples():
 
 def test_many_sentences_have_the_interval_of_the_normal():
     random = np.random.default_rng(0)
-    differences = random.normal(0.3, 2.0, 4000)
-    interval = paired_difference([differences], [np.zeros(4000)], seed=1)
-    width = 1.96 * differences.std() / np.sqrt(4000)
+    differences = random.normal(0.3, 2.0, 1500)
+    interval = paired_difference([differences], [np.zeros(1500)], seed=1)
+    width = 1.96 * differences.std() / np.sqrt(1500)
     assert interval.value == pytest.approx(differences.mean())
     assert interval.low == pytest.approx(differences.mean() - width, abs=0.1 * width)
     assert interval.high == pytest.approx(differences.mean() + width, abs=0.1 * width)
@@ -76,13 +76,13 @@ def test_a_correlation_of_too_little_is_undefined(x, y):
 
 def test_the_interval_of_a_correlation_holds_it_and_narrows_with_points():
     random = np.random.default_rng(0)
-    x = random.normal(size=200)
-    y = x + random.normal(size=200)
-    few = rank_correlation_interval(x[:20].tolist(), y[:20].tolist())
+    x = random.normal(size=80)
+    y = x + random.normal(size=80)
+    few = rank_correlation_interval(x[:10].tolist(), y[:10].tolist())
     many = rank_correlation_interval(x.tolist(), y.tolist())
     assert few is not None and many is not None
     assert few.low < few.value < few.high and many.low < many.value < many.high
-    assert many.high - many.low < 0.5 * (few.high - few.low)
+    assert many.high - many.low < 0.7 * (few.high - few.low)
 
 
 def test_one_seed_has_no_deviation():

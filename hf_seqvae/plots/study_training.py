@@ -26,7 +26,8 @@ def usage_over_training(runs: Sequence[Run], out_path: str | Path) -> Path:
     for axis, (key, title) in zip(figure.subplots(1, 2), panels, strict=True):
         _lines_over_epochs(axis, runs, looks, key)
         style.dress(axis, f"{title}, validation", "nats a sentence")
-        axis.set_ylim(bottom=min(0.0, axis.dataLim.ymin))
+        if axis.lines:
+            axis.set_ylim(bottom=min(0.0, axis.dataLim.ymin))
     name_runs(figure.axes[-1], looks, lines=True)
     return style.save(figure, out_path)
 
