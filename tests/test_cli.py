@@ -33,6 +33,7 @@ COMMANDS = [
     "train",
     "recipe",
     "evaluate",
+    "compare",
     "diagnose",
     "selfcheck",
     "reconstruct",

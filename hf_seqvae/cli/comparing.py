@@ -1,14 +1,16 @@
 """compare: a study of recipes x seeds, trained side by side, in one table."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hf_seqvae.cli.errors import CommandFailed
-from hf_seqvae.cli.screen import plain_table, quiet, stderr, stdout
+from hf_seqvae.cli.options import Json
+from hf_seqvae.cli.screen import plain_table, print_json, quiet, stderr, stdout
+from hf_seqvae.cli.studying import JobScreen, show_rows
 
 if TYPE_CHECKING:
     from hf_seqvae.study import Job
@@ -21,7 +23,8 @@ def compare(
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="Another value for a recipe key of all runs, such as data.train_file=my.txt.",
+            help="Another value for a recipe key of all runs, such as data.train_file=my.txt. "
+            "It wins over the study. As often as you like.",
         ),
     ] = None,
     only: Annotated[
@@ -29,20 +32,33 @@ def compare(
         typer.Option(metavar="NAME", help="Only this run. As often as you like."),
     ] = None,
     seeds: Annotated[
-        str | None, typer.Option(metavar="N,N", help="Only these seeds, such as 0,1.")
+        str | None, typer.Option(metavar="N,N", help="These seeds for all runs, such as 0,1.")
     ] = None,
-    jobs: Annotated[int, typer.Option(help="Runs side by side.", min=1)] = 1,
-    nice: Annotated[int, typer.Option(help="Added to the niceness of the runs.", min=0)] = 0,
+    jobs: Annotated[
+        int, typer.Option(help="Runs side by side, one thread each if more than one.", min=1)
+    ] = 1,
+    nice: Annotated[
+        int, typer.Option(help="Added to the niceness of the runs.", min=0, max=19)
+    ] = 0,
     output_dir: Annotated[
-        Path | None, typer.Option(help="Folder of the study, in place of its own.")
+        Path | None, typer.Option(help="Folder of the study (runs/studies/NAME).")
     ] = None,
+    table_only: Annotated[
+        bool, typer.Option("--table-only", help="Train nothing: table and pictures of what is.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List the runs and how far they have come.")
     ] = False,
+    json: Json = False,
 ) -> None:
     """Train every recipe of a study with every seed, and compare them in one table.
 
-    Runs that are finished are never repeated, killed ones go on: give the same command again.
+    A study lists runs, each a recipe and the keys that make it differ. Each run is trained with
+    each seed in a folder of its own, and its likelihood is measured with importance samples. In the
+    end table.md, table.json and pictures lie in the folder of the study.
+
+    Runs that are finished are never repeated, killed ones go on: give the same command again. A run
+    that fails is reported, and the rest goes on.
     """
     quiet()
     from hf_seqvae import study as studies
@@ -50,40 +66,72 @@ def compare(
     chosen = studies.load_study(study)
     if output_dir is not None:
         chosen = dataclasses.replace(chosen, output_dir=str(output_dir))
-    numbers = None if seeds is None else _seeds(seeds)
-    planned = studies.plan_jobs(
-        chosen, study, overrides=overrides or (), only=only or (), seeds=numbers
-    )
+    overrides = overrides or []
+    numbers = None if seeds is None else read_seeds(seeds)
+    planned = studies.plan_jobs(chosen, study, overrides=overrides, only=only or (), seeds=numbers)
     refused = studies.check_study_folder(chosen, planned)
     if dry_run:
-        _show_states(planned, refused)
+        _show_states(planned, refused, json)
         return
     if refused:
-        raise ValueError("Nothing was started. " + " ".join(refused.values()))
-    studies.write_study(chosen)
-    try:
-        failed = studies.run_jobs(planned, num_parallel=jobs, nice=nice)
-    except studies.StudyStopped as error:
-        raise CommandFailed(str(error), error.exit_code) from error
-    for job, lines in failed.items():
-        stderr().print(f"failed: {job.title} ({job.folder})\n{lines}", markup=False)
+        reasons = " ".join(f"{job.title}: {reason}" for job, reason in refused.items())
+        raise ValueError(f"Nothing was started. {reasons}")
+    failed: Mapping[Job, str] = {}
+    if not table_only:
+        studies.write_study(chosen)
+        notes = stderr()
+        notes.print(
+            f"[bold]study {chosen.name}[/] [dim]{len(planned)} runs in[/] {chosen.folder}",
+            soft_wrap=True,
+        )
+        try:
+            with JobScreen(planned, notes) as screen:
+                failed = studies.run_jobs(
+                    planned, num_parallel=jobs, nice=nice, watch=screen.update
+                )
+        except studies.StudyStopped as error:
+            raise CommandFailed(str(error), error.exit_code) from error
+    base = studies.base_recipe(chosen, study, overrides)
+    rows = studies.finish_study(chosen, planned, base)
+    if json:
+        print_json(studies.read_table(chosen))
+    else:
+        show_rows(stdout(), chosen, rows)
     if failed:
-        raise CommandFailed(f"{len(failed)} of {len(planned)} runs failed: {_titles(failed)}.")
+        for job, lines in failed.items():
+            stderr().print(
+                f"{job.title} failed, {job.folder / studies.LOG_NAME} ends:", style="red"
+            )
+            stderr().print(lines, markup=False, soft_wrap=True)
+        titles = ", ".join(job.title for job in failed)
+        raise CommandFailed(f"{len(failed)} of {len(planned)} runs failed: {titles}.")
 
 
-def _seeds(text: str) -> list[int]:
-    try:
-        return [int(word) for word in text.split(",")]
-    except ValueError as error:
-        raise ValueError(f"--seeds must be whole numbers with commas, got {text!r}.") from error
+def read_seeds(text: str) -> list[int]:
+    """The seeds of "0,1,2".
+
+    Raises:
+        ValueError: something else.
+    """
+    words = text.split(",")
+    if not all(word.strip().isdecimal() for word in words):
+        raise ValueError(f"--seeds must be whole numbers with commas, such as 0,1, got {text!r}.")
+    return [int(word) for word in words]
 
 
-def _show_states(planned: "Sequence[Job]", refused: "dict[Job, str]") -> None:
+def _show_states(planned: "list[Job]", refused: "Mapping[Job, str]", json: bool) -> None:
+    states = [(job, "refused" if job in refused else job.state()) for job in planned]
+    if json:
+        print_json(
+            [
+                {"run": job.run, "seed": job.seed, "state": state, "folder": str(job.folder)}
+                for job, state in states
+            ]
+        )
+        return
     table = plain_table("run", "seed", "state", "folder")
-    for job in planned:
-        table.add_row(job.run, str(job.seed), refused.get(job, job.state()), str(job.folder))
+    for job, state in states:
+        table.add_row(job.run, str(job.seed), state, str(job.folder))
     stdout().print(table)
-
-
-def _titles(jobs: "dict[Job, str]") -> str:
-    return ", ".join(job.title for job in jobs)
+    for job, reason in refused.items():
+        stderr().print(f"{job.title}: {reason}", style="red", markup=False, soft_wrap=True)

@@ -143,13 +143,14 @@ def train(
 
 
 def check_same_recipe(folder: Path, recipe: Recipe) -> None:
-    """Raise where a run folder holds checkpoints of another recipe.
+    """Raise where a run folder holds checkpoints, or the report, of another recipe.
 
     Raises:
         ValueError: naming what differs.
     """
     kept = folder / "recipe.yaml"
-    if not kept.is_file() or not any((folder / "checkpoints").glob("step-*")):
+    begun = any((folder / "checkpoints").glob("step-*")) or (folder / "report.json").is_file()
+    if not kept.is_file() or not begun:
         return
     changed = recipes.differences(recipes.load(kept), recipe)
     if changed:

@@ -1,19 +1,49 @@
 """Studies: recipes x seeds, trained and evaluated side by side, and compared in one table."""
 
+from hf_seqvae.study.comparison import Row, compare_runs
+from hf_seqvae.study.finish import finish_study, read_table
+from hf_seqvae.study.hypothesis import Prediction, predictions
 from hf_seqvae.study.plan import Job, base_recipe, check_study_folder, plan_jobs
-from hf_seqvae.study.runner import StudyStopped, run_jobs, write_study
+from hf_seqvae.study.results import Result, follow, read_result
+from hf_seqvae.study.runner import LOG_NAME, StudyStopped, run_jobs, write_study
 from hf_seqvae.study.schema import EvaluationPlan, Study, StudyRun, load_study
+from hf_seqvae.study.statistics import (
+    Interval,
+    Spread,
+    paired_difference,
+    rank_correlation,
+    rank_correlation_interval,
+)
+from hf_seqvae.study.table import difference_text, mean_text, number
 
 __all__ = [
+    "LOG_NAME",
     "EvaluationPlan",
+    "Interval",
     "Job",
+    "Prediction",
+    "Result",
+    "Row",
+    "Spread",
     "Study",
     "StudyRun",
     "StudyStopped",
     "base_recipe",
     "check_study_folder",
+    "compare_runs",
+    "difference_text",
+    "finish_study",
+    "follow",
     "load_study",
+    "mean_text",
+    "number",
+    "paired_difference",
     "plan_jobs",
+    "predictions",
+    "rank_correlation",
+    "rank_correlation_interval",
+    "read_result",
+    "read_table",
     "run_jobs",
     "write_study",
 ]

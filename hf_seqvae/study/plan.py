@@ -14,9 +14,11 @@ from hf_seqvae.study.schema import EvaluationPlan, Study, StudyRun
 
 FORMAT = 1
 STUDY_NAME, JOB_NAME = "study.json", "job.json"
+# what a job writes beside what `train` does: seconds, dispersion before the first step, evaluation
+COST_NAME, INITIAL_NAME, EVALUATION_NAME = "cost.jsonl", "initial.json", "evaluation"
 FINISHED, TRAINED, RUNNING, RESUMABLE, NOT_STARTED = (
     "finished",
-    "trained, not evaluated",
+    "trained, not measured",
     "running",
     "resumable",
     "not started",
@@ -57,8 +59,8 @@ class Job:
         if holder(self.folder) is not None:
             return RUNNING
         if (self.folder / "report.json").is_file():
-            done = (self.folder / "evaluation" / "report.json").is_file()
-            return FINISHED if done else TRAINED
+            parts = (self.folder / INITIAL_NAME, self.folder / EVALUATION_NAME / "report.json")
+            return FINISHED if all(path.is_file() for path in parts) else TRAINED
         started = any((self.folder / "checkpoints").glob("step-*"))
         return RESUMABLE if started else NOT_STARTED
 

@@ -16,6 +16,7 @@ from hf_seqvae.study.schema import Study
 
 LOG_NAME = "job.log"
 _LINES = 5  # of a failed job's log that are shown
+_PAUSE = 0.1  # seconds between two looks at the processes
 
 
 class StudyStopped(Exception):
@@ -45,7 +46,7 @@ def run_jobs(
     num_parallel: int = 1,
     nice: int = 0,
     watch: Callable[[Sequence[Job]], None] = lambda running: None,
-    interval: float = 1.0,
+    interval: float = 2.0,
 ) -> dict[Job, str]:
     """Run every job that is not finished and that no other process is at.
 
@@ -78,8 +79,11 @@ def run_jobs(
                     failed[job] = last_lines(job)
         for process in running.values():
             process.terminate()
-        for process in running.values():
-            process.wait()
+        while any(process.poll() is None for process in running.values()):
+            if len(received) > 1:  # whoever asks twice does not want to wait
+                for process in running.values():
+                    process.kill()
+            time.sleep(_PAUSE)
         watch([])
     if received:
         raise StudyStopped(received[0])
@@ -117,7 +121,7 @@ def _wait(running: dict[Job, subprocess.Popen], seconds: float, received: list[i
     while time.monotonic() < until and not received:
         if any(process.poll() is not None for process in running.values()):
             return
-        time.sleep(min(0.1, seconds))
+        time.sleep(min(_PAUSE, seconds))
 
 
 @contextmanager

@@ -61,6 +61,9 @@ class Study:
     baseline: str | None = option(
         None, "run that the others are compared with", shown="the first run"
     )
+    hypothesis: list = option(
+        list, "runs over which dispersion is correlated with KL and MI at the end; none: all"
+    )
     evaluation: EvaluationPlan = option(EvaluationPlan, "how every run is evaluated")
     runs: list = option(list, "the rows: name, set, recipe, seeds, remedy, note")
 
@@ -83,6 +86,9 @@ class Study:
         baseline = names[0] if self.baseline is None else self.baseline
         if baseline not in names:
             raise ValueError(f"baseline must be the name of a run ({names}), got {baseline!r}.")
+        unknown = [name for name in self.hypothesis if name not in names]
+        if unknown:
+            raise ValueError(f"hypothesis must list names of runs ({names}), got {unknown[0]!r}.")
         object.__setattr__(self, "runs", runs)
         object.__setattr__(self, "baseline", baseline)
         if self.output_dir is None:

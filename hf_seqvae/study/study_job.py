@@ -6,26 +6,28 @@ import logging
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from datasets import disable_progress_bars
 from transformers.utils import logging as transformers_logging
 
 from hf_seqvae.engine import TrainingError, TrainingInterrupted, train
+from hf_seqvae.engine.files import write_text
 from hf_seqvae.engine.parts import load_texts
 from hf_seqvae.evaluation import measure
 from hf_seqvae.latent_space import load_scorable
+from hf_seqvae.model.modeling_seqvae import SeqVAEModel
 from hf_seqvae.recipe.text import EVERYDAY
 from hf_seqvae.study.cost import Stopwatch
+from hf_seqvae.study.initial import initial_dispersion
 from hf_seqvae.study.lock import locked
-from hf_seqvae.study.plan import JOB_NAME, Job
+from hf_seqvae.study.plan import COST_NAME, INITIAL_NAME, JOB_NAME, Job
 
 logger = logging.getLogger(__name__)
 
-COST_NAME = "cost.jsonl"
-
 
 def run_job(job: Job) -> None:
-    """Train and evaluate one run, going on from whatever its folder holds.
+    """Train and measure one run, going on from whatever its folder holds.
 
     Raises:
         ValueError: another process is at it, or the folder holds another run.
@@ -35,33 +37,32 @@ def run_job(job: Job) -> None:
         if not (job.folder / "report.json").is_file():
             watchers = [Stopwatch(job.folder / COST_NAME)]
             train(job.recipe, progress=False, watchers=watchers)
-        evaluate_job(job)
-
-
-def evaluate_job(job: Job) -> None:
-    """The importance-weighted evaluation of the best weights, into evaluation/."""
-    plan, data = job.evaluation, job.recipe.data
-    texts = load_texts(job.recipe).get(plan.split)
-    if texts is None:
-        raise ValueError(
-            f"evaluation.split is {plan.split!r}, and the data of {job.run!r} has no such split. "
-            f"Set data.{plan.split}_file, or choose another split."
+        texts: Any = load_texts(job.recipe).get(job.evaluation.split)
+        if texts is None:
+            split = job.evaluation.split
+            raise ValueError(
+                f"evaluation.split is {split!r}, and the data of {job.run!r} has no such split. "
+                f"Set data.{split}_file, or choose another split."
+            )
+        model, tokenizer, decoder_tokenizer = load_scorable(job.folder)
+        if not (job.folder / INITIAL_NAME).is_file():
+            figures: dict[str, float | None] = {}
+            if isinstance(model, SeqVAEModel):
+                figures = initial_dispersion(job.recipe, tokenizer, texts)
+            write_text(job.folder / INITIAL_NAME, json.dumps(figures, indent=2) + "\n")
+        measure(
+            model,
+            tokenizer,
+            texts.select(range(min(job.evaluation.iw_sentences, len(texts)))),
+            decoder_tokenizer=None if decoder_tokenizer is tokenizer else decoder_tokenizer,
+            names=(job.title, job.evaluation.split),
+            folder=job.folder / "evaluation",
+            is_everyday=job.recipe.data.dataset == EVERYDAY,
+            max_length=job.recipe.data.max_length,
+            truncate=True,
+            iw_samples=job.evaluation.iw_samples,
+            seed=job.evaluation.seed,
         )
-    rows = texts.select(range(min(plan.iw_sentences, len(texts))))
-    model, tokenizer, decoder_tokenizer = load_scorable(job.folder)
-    measure(
-        model,
-        tokenizer,
-        rows,
-        decoder_tokenizer=None if decoder_tokenizer is tokenizer else decoder_tokenizer,
-        names=(job.title, plan.split),
-        folder=job.folder / "evaluation",
-        is_everyday=data.dataset == EVERYDAY,
-        max_length=data.max_length,
-        truncate=True,
-        iw_samples=plan.iw_samples,
-        seed=plan.seed,
-    )
 
 
 def main() -> None:

@@ -1,0 +1,63 @@
+"""How the runs of a study are told apart: a colour, a marker and a kind of line each."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from hf_seqvae.plots.style import PALETTE
+
+_MARKERS, _LINES = "osD^vPX*", ("-", "--", ":", "-.")
+# the statistics of the pooled features, and how axes call them
+DISPERSIONS = (
+    ("pooled_variance", "tr Cov"),
+    ("pooled_relative_variance", "tr Cov / E‖f‖²"),
+    ("pooled_mean_cosine", "mean pairwise cosine"),
+)
+
+
+class Look(NamedTuple):
+    """How one run is drawn."""
+
+    colour: str
+    marker: str
+    line: str
+
+
+def looks_of(runs: Sequence[Mapping[str, Any]]) -> dict[str, Look]:
+    """{name: look} of runs with "name" and "pooling".
+
+    A colour for each pooling and a shape for what differs within it; where more runs share one
+    than there are kinds of line, a colour for each run.
+    """
+    by_pooling: dict[str, list[str]] = {}
+    for run in runs:
+        names = by_pooling.setdefault(run["pooling"], [])
+        if run["name"] not in names:
+            names.append(run["name"])
+    if max(map(len, by_pooling.values()), default=0) <= len(_LINES):
+        return {
+            name: _look(colour, shape)
+            for colour, names in enumerate(by_pooling.values())
+            for shape, name in enumerate(names)
+        }
+    names = [name for names in by_pooling.values() for name in names]
+    return {name: _look(place, place // len(PALETTE)) for place, name in enumerate(names)}
+
+
+def name_runs(axis: Axes, looks: Mapping[str, Look], *, lines: bool = False) -> None:
+    """The legend of all runs, right of the axes."""
+    handles = [
+        Line2D([], [], color=look.colour, ls=look.line, lw=1.8, label=name)
+        if lines
+        else Line2D([], [], color=look.colour, ls="", marker=look.marker, ms=8, label=name)
+        for name, look in looks.items()
+    ]
+    axis.legend(handles=handles, fontsize=9, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+
+
+def _look(colour: int, shape: int) -> Look:
+    return Look(
+        PALETTE[colour % len(PALETTE)], _MARKERS[shape % len(_MARKERS)], _LINES[shape % len(_LINES)]
+    )

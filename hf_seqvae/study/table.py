@@ -1,0 +1,218 @@
+"""The table of a study: Markdown with every seed, and the same figures as JSON."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hf_seqvae.study.comparison import Row
+from hf_seqvae.study.hypothesis import Prediction
+from hf_seqvae.study.plan import FORMAT
+from hf_seqvae.study.results import LIKELIHOOD, Result
+from hf_seqvae.study.schema import Study
+from hf_seqvae.study.statistics import RESAMPLES, Interval, Spread
+
+UNDEFINED = "-"
+# title, figure, decimals; dispersion as init -> end
+COLUMNS = (
+    ("-ELBO", "negative_elbo", 2),
+    ("rec. nll", "reconstruction_nll", 2),
+    ("KL", "kl", 2),
+    ("MI", "mutual_information", 2),
+    ("active units", "active_units", 1),
+    ("swap gap", "swap_gap", 2),
+)
+DISPERSIONS = (
+    ("tr Cov", "pooled_variance"),
+    ("rel. variance", "pooled_relative_variance"),
+    ("cosine", "pooled_mean_cosine"),
+)
+COSTS = (("wall", "wall_seconds"), ("CPU", "cpu_seconds"))
+
+
+def markdown(study: Study, rows: Sequence[Row], predictions: Sequence[Prediction]) -> str:
+    """The whole table.md: what was measured, the table, what is unfinished, the hypothesis."""
+    finished = [one for row in rows for one in row.finished]
+    parts = [f"# {study.name}", _preface(study, finished)]
+    if finished:
+        header = ["run", "seed", "IW-NLL", f"against {study.baseline}", "word PPL"]
+        header += [title for title, _, _ in COLUMNS] + [title for title, _ in DISPERSIONS]
+        header += [f"{title} x" for title, _ in COSTS] + ["differs in"]
+        lines = [line for row in rows if row.finished for line in _lines(study, row)]
+        parts.append(_grid(header, lines))
+        reasons = {one.reasons[name]: None for one in finished for name in one.reasons}
+        notes = [row.no_difference for row in rows if row.finished and row.no_difference]
+        reasons |= dict.fromkeys(notes)
+        if reasons:
+            parts.append(f"{UNDEFINED}: {'; '.join(reasons)}.")
+    unfinished = [one for row in rows for one in row.results if not one.finished]
+    if unfinished:
+        parts.append("## Unfinished\n\n" + "\n".join(_unfinished(one) for one in unfinished))
+    if any(prediction.correlation for prediction in predictions):
+        parts.append(_hypothesis(study, predictions))
+    return "\n\n".join(parts) + "\n"
+
+
+def as_json(study: Study, rows: Sequence[Row], predictions: Sequence[Prediction]) -> dict[str, Any]:
+    """Every figure of the study as plain values."""
+    return {
+        "format": FORMAT,
+        "study": study.to_dict(),
+        "runs": [_row_values(study, row) for row in rows],
+        "hypothesis": [
+            {
+                **{name: getattr(one, name) for name in ("statistic", "when", "outcome", "n")},
+                "spearman": _plain(one.correlation),
+            }
+            for one in predictions
+        ],
+    }
+
+
+def number(value: float | None, decimals: int) -> str:
+    """A figure as text; small ones keep two digits that count."""
+    if value is None:
+        return UNDEFINED
+    if value and abs(value) < 10**-decimals:
+        return f"{value:.1e}"
+    return f"{value:.{decimals}f}"
+
+
+def mean_text(spread: Spread | None, decimals: int) -> str:
+    """Mean ± standard deviation over the seeds."""
+    if spread is None:
+        return UNDEFINED
+    text = number(spread.mean, decimals)
+    return text if spread.deviation is None else f"{text} ± {number(spread.deviation, decimals)}"
+
+
+def difference_text(interval: Interval | None, decimals: int = 2) -> str:
+    """A difference with its interval, +0.12 [-0.03, 0.27]."""
+    if interval is None or interval.low is None or interval.high is None:
+        return UNDEFINED
+    low, high = (f"{bound:+.{decimals}f}" for bound in interval[1:])
+    return f"{interval.value:+.{decimals}f} [{low}, {high}]"
+
+
+def _preface(study: Study, finished: Sequence[Result]) -> str:
+    plan = study.evaluation
+    counts = sorted({len(one.likelihoods) for one in finished})
+    wholes = sorted({one.num_sentences for one in finished})
+    sentences = ", ".join(map(str, counts)) or str(plan.iw_sentences)
+    split = ", ".join(map(str, wholes)) or "all"
+    return (
+        f"Nats a sentence; weights with the best validation bound. IW-NLL: K = {plan.iw_samples} "
+        f"importance samples, the first {sentences} sentences of the {plan.split} split "
+        f"(*exact*: -log p(x) of a model without latents, same sentences); word PPL: of it, per "
+        f"word and EOS. All else: {split} sentences of the {plan.split} split, 1 posterior sample. "
+        "MI and active units: of the most their estimator can say. tr Cov, relative variance and "
+        "mean pairwise cosine: of the pooled features, before training -> after. wall x, CPU x: "
+        f"seconds of training over those of {study.baseline} with the same seed. A run's first "
+        "line is the mean ± standard deviation over its n seeds. Against the baseline: own less "
+        f"baseline, paired by seed and sentence, 95 % bootstrap interval over sentences "
+        f"({RESAMPLES} resamples, seed {plan.seed})."
+    )
+
+
+def _lines(study: Study, row: Row) -> list[list[str]]:
+    """The mean over the seeds, then each seed."""
+    finished = row.finished
+    exact = " exact" if finished[0].exact else ""
+    first = [f"**{row.run.name}**", f"n = {len(finished)}"]
+    first.append(mean_text(row.figures.get(LIKELIHOOD), 2) + exact)
+    first.append("baseline" if row.run.name == study.baseline else difference_text(row.difference))
+    first.append(mean_text(row.figures.get("word_perplexity"), 2))
+    for _, name, decimals in COLUMNS:
+        first.append(mean_text(row.figures.get(name), decimals) + _cap(finished, name))
+    for _, name in DISPERSIONS:
+        start, end = row.figures.get(f"initial_{name}"), row.figures.get(name)
+        first.append(f"{mean_text(start, 3)} -> {mean_text(end, 3)}" if start or end else UNDEFINED)
+    first += [mean_text(row.costs.get(name), 2) for _, name in COSTS]
+    words = [*row.differs, *(text for text in (row.run.remedy, row.run.note) if text)]
+    first.append("; ".join(words) or "nothing")
+    lines = [first]
+    for one in finished:
+        link = os.path.relpath(one.job.folder / "recipe.yaml", study.folder)
+        line = [f"[recipe]({link})", str(one.job.seed)]
+        line += [number(one.figures[LIKELIHOOD], 2) + exact, ""]
+        line.append(number(one.figures["word_perplexity"], 2))
+        line += [
+            number(one.figures[name], 0 if decimals == 1 else 2) for _, name, decimals in COLUMNS
+        ]
+        for _, name in DISPERSIONS:
+            pair = (one.figures[f"initial_{name}"], one.figures[name])
+            line.append(" -> ".join(number(value, 3) for value in pair) if any(pair) else UNDEFINED)
+        line += [number(one.figures[name], 0) + " s" for _, name in COSTS]
+        lines.append([*line, ""])
+    return lines
+
+
+def _cap(finished: Sequence[Result], name: str) -> str:
+    caps = {one.caps[name] for one in finished if name in one.caps}
+    return f" of {max(caps):.2f}".removesuffix(".00") if caps else ""
+
+
+def _unfinished(one: Result) -> str:
+    epochs = one.job.recipe.training.epochs
+    elbo = "" if one.elbo is None else f", validation ELBO {one.elbo:.2f}"
+    return f"- {one.job.title}: {one.state}, epoch {one.epoch:.1f} of {epochs}{elbo}"
+
+
+def _hypothesis(study: Study, predictions: Sequence[Prediction]) -> str:
+    over = ", ".join(study.hypothesis) or "all runs with latents"
+    header = ["statistic", "when", "n", "with KL at the end", "with MI at the end"]
+    found: dict[tuple[str, str], dict[str, Prediction]] = {}
+    for one in predictions:
+        found.setdefault((one.statistic, one.when), {})[one.outcome] = one
+    lines = []
+    for (statistic, when), pair in found.items():
+        cells = [_correlation(pair[outcome]) for outcome in ("kl", "mutual_information")]
+        lines.append([statistic, when, str(pair["kl"].n), *cells])
+    return (
+        "## Does dispersion predict KL and MI at the end?\n\n"
+        f"Spearman's rank correlation over {over}; a point is a run with a seed; 95 % bootstrap "
+        "interval over points, which takes seeds of one run for independent. Init and end: "
+        f"{study.evaluation.split} split; epochs: validation split.\n\n" + _grid(header, lines)
+    )
+
+
+def _correlation(one: Prediction) -> str:
+    return "undefined" if one.correlation is None else difference_text(one.correlation)
+
+
+def _grid(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    rows = [header, ["---"] * len(header), *lines]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in rows)
+
+
+def _row_values(study: Study, row: Row) -> dict[str, Any]:
+    return {
+        "name": row.run.name,
+        "differs": list(row.differs),
+        "remedy": row.run.remedy,
+        "note": row.run.note,
+        "figures": {name: spread._asdict() for name, spread in row.figures.items()},
+        "costs_over_baseline": {name: spread._asdict() for name, spread in row.costs.items()},
+        "difference": _plain(row.difference),
+        "no_difference": row.no_difference,
+        "seeds": [_result_values(study, one) for one in row.results],
+    }
+
+
+def _result_values(study: Study, one: Result) -> dict[str, Any]:
+    return {
+        "seed": one.job.seed,
+        "recipe": os.path.relpath(one.job.folder / "recipe.yaml", study.folder),
+        "state": one.state,
+        "epoch": one.epoch,
+        "step": one.step,
+        "exact": one.exact,
+        "num_iw_sentences": len(one.likelihoods),
+        "num_sentences": one.num_sentences,
+        "figures": dict(one.figures),
+        "caps": dict(one.caps),
+        "reasons": dict(one.reasons),
+    }
+
+
+def _plain(interval: Interval | None) -> Mapping[str, Any] | None:
+    return None if interval is None else interval._asdict()

@@ -1,0 +1,284 @@
+"""hf-seqvae compare: a tiny study from its file to its table, and how it refuses."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+import yaml
+from cli_standins import call, refused, terminal
+
+from hf_seqvae import LatentSpace
+from hf_seqvae import recipe as recipes
+from hf_seqvae.cli.comparing import read_seeds
+from hf_seqvae.engine.parts import prepare_text
+from hf_seqvae.engine.watchers import Curves
+from hf_seqvae.evaluation import evaluate, read_report
+from hf_seqvae.study import runner
+from hf_seqvae.study.cost import Stopwatch
+from hf_seqvae.study.plan import Job
+from hf_seqvae.study.study_job import run_job
+
+STUDY = {
+    "name": "tiny",
+    "recipe": "quickstart",
+    "set": {
+        "data.num_train": 24,
+        "data.num_validation": 8,
+        "data.num_test": 12,
+        "data.batch_size": 12,
+        "training.epochs": 2,
+        "training.logging_steps": 1,
+        "objective.beta": {"schedule": "constant", "value": 1.0},
+        "model.latent_size": 4,
+        "model.encoder": {"embedding_size": 8, "hidden_size": 8},
+        "model.decoder": {"embedding_size": 8, "hidden_size": 8},
+    },
+    "seeds": [0, 1],
+    "evaluation": {"iw_samples": 3, "iw_sentences": 5},
+    "runs": [
+        {"name": "last", "set": {"model.pooling": "last"}},
+        {"name": "max", "set": {"model.pooling": "max"}, "remedy": "max pooling"},
+    ],
+}
+
+
+class InProcess:
+    """A job that is run where it is started, in place of a process of its own."""
+
+    def __init__(self, job):
+        run_job(job)
+        self.returncode = 0
+
+    def poll(self):
+        """Ended."""
+        return self.returncode
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch):
+    with terminal(monkeypatch):
+        yield
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """The titles of the jobs that are started, each run in this process."""
+    titles = []
+
+    def start(job, *, nice, one_thread):
+        titles.append(job.title)
+        return InProcess(job)
+
+    monkeypatch.setattr(runner, "_start", start)
+    return titles
+
+
+def write(folder, **changes):
+    path = folder / "study.yaml"
+    path.write_text(yaml.safe_dump(STUDY | changes), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """A finished study, its folder, and what the command printed."""
+    folder = tmp_path_factory.mktemp("study")
+    with pytest.MonkeyPatch.context() as patch, terminal(patch):
+        patch.setattr(runner, "_start", lambda job, **_: InProcess(job))
+        return folder / "out", call("compare", write(folder), "--output-dir", folder / "out")
+
+
+@pytest.fixture
+def study(done, tmp_path, monkeypatch):
+    """The file of the study, and a copy of its finished folder; pictures are not drawn again."""
+    monkeypatch.setattr("hf_seqvae.study.finish.draw", lambda *_: [])
+    shutil.copytree(done[0], tmp_path / "out")
+    for path in (tmp_path / "out").glob("*/*/recipe.yaml"):
+        text = path.read_text().replace(str(done[0]), str(tmp_path / "out"))
+        path.write_text(text)
+    return write(tmp_path), tmp_path / "out"
+
+
+def test_every_run_is_an_ordinary_run_folder(done):
+    for run in ("last", "max"):
+        for seed in (0, 1):
+            folder = done[0] / run / f"seed-{seed}"
+            recipe = recipes.load(folder / "recipe.yaml")
+            assert (recipe.seed, recipe.model["pooling"]) == (seed, run)
+            assert LatentSpace.from_pretrained(folder).sample(1, seed=0)
+
+
+def test_the_likelihood_is_that_of_the_first_sentences(done):
+    folder = done[0] / "max" / "seed-1"
+    recipe = recipes.load(folder / "recipe.yaml")
+    rows = prepare_text(recipe).held_out["test"].select(range(5))
+    model = LatentSpace.from_pretrained(folder).model
+    expected = evaluate(model, rows, iw_samples=3, seed=0).per_sentence["iw_nll"]
+    found = read_report(folder / "evaluation").per_sentence["iw_nll"]
+    assert found == pytest.approx(expected, abs=1e-4)
+
+
+def test_initial_dispersion_is_that_of_the_model_before_training(done):
+    folder = done[0] / "max" / "seed-1"
+    recipe = recipes.load(folder / "recipe.yaml")
+    text = prepare_text(recipe)
+    fresh = evaluate(recipes.build_model(recipe, text.tokenizer), text.held_out["test"])
+    found = json.loads((folder / "initial.json").read_text())
+    for name, value in found.items():
+        assert value == pytest.approx(fresh[name].value, rel=1e-4), name
+    trained = json.loads((folder / "report.json").read_text())["test"]["figures"]
+    assert found["pooled_variance"] != pytest.approx(trained["pooled_variance"]["value"], rel=1e-4)
+
+
+def test_table_json_and_pictures_lie_in_the_folder(done):
+    folder, printed = done
+    values = json.loads((folder / "table.json").read_text())
+    assert [len(run["seeds"]) for run in values["runs"]] == [2, 2]
+    assert values["runs"][0]["seeds"][0]["figures"]["cpu_seconds"] > 0
+    assert {path.name for path in folder.glob("*.png")} == {
+        "likelihood.png",
+        "rate_distortion.png",
+        "usage.png",
+        "dispersion.png",
+        "hypothesis.png",
+    }
+    assert "K = 3 importance samples, the first 5 sentences" in (folder / "table.md").read_text()
+    assert "IW-NLL" in printed.stdout and str(folder) in printed.stdout.replace("\n", "")
+
+
+def test_every_link_of_the_table_leads_to_a_recipe(done):
+    lines = (done[0] / "table.md").read_text().splitlines()
+    links = [line.split("](")[1].split(")")[0] for line in lines if "[recipe](" in line]
+    assert len(links) == 4 and all((done[0] / link).is_file() for link in links)
+
+
+def test_finished_runs_are_not_repeated(study, started):
+    path, folder = study
+    before = {file: file.stat().st_mtime_ns for file in folder.glob("*/*/report.json")}
+    call("compare", path, "--output-dir", folder)
+    assert started == []
+    assert before == {file: file.stat().st_mtime_ns for file in folder.glob("*/*/report.json")}
+
+
+def test_a_run_that_was_not_measured_is_not_trained_again(study, started):
+    path, folder = study
+    shutil.rmtree(folder / "max" / "seed-0" / "evaluation")
+    trained = (folder / "max" / "seed-0" / "report.json").stat().st_mtime_ns
+    call("compare", path, "--output-dir", folder)
+    assert started == ["max seed 0"]
+    assert (folder / "max" / "seed-0" / "report.json").stat().st_mtime_ns == trained
+    assert read_report(folder / "max" / "seed-0" / "evaluation").num_sentences == 5
+
+
+def test_table_only_trains_nothing_and_lists_what_is_missing(study, started):
+    path, folder = study
+    shutil.rmtree(folder / "max" / "seed-1")
+    printed = call("compare", path, "--output-dir", folder, "--table-only")
+    assert started == []
+    assert "unfinished: max seed 1, not started" in printed.stdout
+    assert "- max seed 1: not started" in (folder / "table.md").read_text()
+
+
+def test_dry_run_lists_states_and_writes_nothing(study, tmp_path, started):
+    path, folder = study
+    shutil.rmtree(folder / "max" / "seed-1")
+    rows = json.loads(call("compare", path, "--output-dir", folder, "--dry-run", "--json").stdout)
+    assert [row["state"] for row in rows] == ["finished"] * 3 + ["not started"]
+    call("compare", path, "--output-dir", tmp_path / "elsewhere", "--dry-run")
+    assert not (tmp_path / "elsewhere").exists() and started == []
+
+
+def test_json_is_the_table(study):
+    path, folder = study
+    printed = call("compare", path, "--output-dir", folder, "--table-only", "--json").stdout
+    assert json.loads(printed) == json.loads((folder / "table.json").read_text())
+
+
+def test_a_changed_recipe_is_refused_before_anything_starts(study, started):
+    path, folder = study
+    shutil.rmtree(folder / "last" / "seed-0")
+    error = refused("compare", path, "--output-dir", folder, "--set", "training.epochs=3")
+    assert "Nothing was started" in error and "training.epochs: 2 -> 3" in error
+    assert started == [] and (folder / "max" / "seed-0" / "best").is_dir()
+
+
+def test_a_failed_run_is_named_and_the_others_are_in_the_table(study, monkeypatch):
+    path, folder = study
+    shutil.rmtree(folder / "last" / "seed-1")
+
+    class Failed:
+        returncode = 1
+
+        def poll(self):
+            return 1
+
+    def start(job, **_):
+        job.folder.mkdir()
+        (job.folder / runner.LOG_NAME).write_text("out of memory\n")
+        return Failed()
+
+    monkeypatch.setattr(runner, "_start", start)
+    failed = call("compare", path, "--output-dir", folder, code=1)
+    assert "out of memory" in failed.stderr
+    assert "1 of 4 runs failed: last seed 1" in failed.stderr
+    assert "**max**" in (folder / "table.md").read_text()
+
+
+@pytest.mark.parametrize("text", ["", "a", "1;2", "0,-1"])
+def test_seeds_that_are_none_are_refused(text):
+    with pytest.raises(ValueError, match="--seeds must be whole numbers"):
+        read_seeds(text)
+
+
+def test_seeds_are_read_with_commas():
+    assert read_seeds("0, 12") == [0, 12]
+
+
+def test_a_killed_job_goes_on_where_it_was(tmp_path, monkeypatch):
+    """SIGTERM inside training, then the same job again: the weights are those of one sitting."""
+    monkeypatch.setattr(Curves, "_draw", lambda self: None)
+    whole, killed = (_one_job(tmp_path / name) for name in ("whole", "killed"))
+    run_job(whole)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Stopwatch, "step", lambda self: signal.raise_signal(signal.SIGTERM))
+        with pytest.raises(Exception, match="Stopped by SIGTERM"):
+            run_job(killed)
+    assert killed.state() == "resumable"
+    run_job(killed)
+    weights = [
+        LatentSpace.from_pretrained(job.folder).model.state_dict() for job in (whole, killed)
+    ]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def _one_job(folder):
+    settings = [f"{key}={json.dumps(value)}" for key, value in STUDY["set"].items()]
+    recipe = recipes.load("quickstart", [*settings, f"output_dir={folder}"])
+    return Job.from_dict(
+        {"run": "max", "recipe": recipe.to_dict(), "evaluation": STUDY["evaluation"]}
+    )
+
+
+@pytest.mark.slow
+def test_a_study_in_processes_of_its_own_survives_ctrl_c(tmp_path):
+    path, folder = write(tmp_path, seeds=[0]), tmp_path / "out"
+    program = "from hf_seqvae.cli import app; app()"
+    command = [sys.executable, "-c", program, "compare", str(path), "--output-dir", str(folder)]
+    command += ["--jobs", "2", "--set", "training.epochs=400"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        until = time.monotonic() + 120
+        logs = [folder / run / "seed-0" / "log.jsonl" for run in ("last", "max")]
+        while not all(log.is_file() for log in logs) and time.monotonic() < until:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=120)
+    assert process.returncode == 130, said
+    assert "The same command goes on" in said
+    asked = (*command[3:], "--dry-run", "--json")
+    rows = json.loads(call(*asked).stdout)
+    assert {row["state"] for row in rows} == {"resumable"}

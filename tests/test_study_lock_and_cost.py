@@ -1,0 +1,126 @@
+"""The lock of a run folder, and what a run has cost, across kills."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from hf_seqvae.engine.progress import Progress
+from hf_seqvae.study import cost, lock
+from hf_seqvae.study.cost import Cost, Stopwatch, read_costs
+from hf_seqvae.study.lock import holder, locked
+
+HOLD = """
+import importlib.util, sys, time
+from pathlib import Path
+spec = importlib.util.spec_from_file_location("lock", sys.argv[2])
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+with module.locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def other(tmp_path):
+    """A process that holds the lock of `tmp_path`."""
+    command = [sys.executable, "-c", HOLD, str(tmp_path), lock.__file__]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
+def test_a_second_process_is_refused_and_told_who_holds_it(tmp_path, other, monkeypatch):
+    monkeypatch.setattr(lock, "_PATIENCE", 0.0)
+    assert holder(tmp_path) == other.pid
+    with pytest.raises(ValueError, match=f"in use by process {other.pid}"), locked(tmp_path):
+        pass
+
+
+def test_the_lock_of_a_killed_process_is_taken_over(tmp_path, other):
+    os.kill(other.pid, signal.SIGKILL)
+    other.wait()
+    assert holder(tmp_path) is None
+    with locked(tmp_path):
+        assert (tmp_path / "lock").read_text() == str(os.getpid())
+
+
+def test_a_folder_is_free_again_after_use(tmp_path):
+    with locked(tmp_path):
+        assert holder(tmp_path) == os.getpid()
+    assert holder(tmp_path) is None
+
+
+# -- cost
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that the test sets; the processor runs at half its speed."""
+    now = {"wall": 0.0}
+    monkeypatch.setattr(cost.time, "monotonic", lambda: now["wall"])
+    monkeypatch.setattr(cost.time, "process_time", lambda: now["wall"] / 2)
+    return now
+
+
+def sit(path, clock, *, start, lines, seconds):
+    """A sitting from a step on, with a line of the log at each step of `lines`."""
+    watch = Stopwatch(path)
+    watch.start(Progress(step=start), None)
+    at = start
+    for step in lines:
+        for _ in range(step - at):
+            watch.step()
+        at = step
+        clock["wall"] += seconds
+        watch.line({"step": step})
+    return watch
+
+
+def test_sittings_add_up(tmp_path, clock):
+    path = tmp_path / "cost.jsonl"
+    sit(path, clock, start=0, lines=[10, 20], seconds=3.0)
+    clock["wall"] += 1000.0  # the time between two sittings
+    sit(path, clock, start=20, lines=[30], seconds=3.0)
+    assert read_costs(path) == [Cost(10, 3.0, 1.5), Cost(20, 6.0, 3.0), Cost(30, 9.0, 4.5)]
+
+
+def test_what_a_kill_made_to_be_done_again_counts_once(tmp_path, clock):
+    path = tmp_path / "cost.jsonl"
+    sit(path, clock, start=0, lines=[10, 20, 30], seconds=3.0)  # killed; the checkpoint is of 10
+    sit(path, clock, start=10, lines=[20], seconds=4.0)
+    assert read_costs(path) == [Cost(10, 3.0, 1.5), Cost(20, 7.0, 3.5)]
+
+
+def test_a_run_that_starts_again_forgets_what_was_spent(tmp_path, clock):
+    path = tmp_path / "cost.jsonl"
+    sit(path, clock, start=0, lines=[10], seconds=3.0)
+    sit(path, clock, start=0, lines=[10], seconds=4.0)
+    assert read_costs(path) == [Cost(10, 4.0, 2.0)]
+
+
+def test_a_signal_between_two_lines_keeps_the_steps_made(tmp_path, clock):
+    path = tmp_path / "cost.jsonl"
+    watch = sit(path, clock, start=0, lines=[10], seconds=3.0)
+    watch.step()
+    clock["wall"] += 1.0
+    watch.close()
+    assert read_costs(path)[-1] == Cost(11, 4.0, 2.0)
+
+
+def test_drawing_after_the_last_line_costs_nothing(tmp_path, clock):
+    path = tmp_path / "cost.jsonl"
+    watch = sit(path, clock, start=0, lines=[10], seconds=3.0)
+    clock["wall"] += 5.0
+    watch.close()
+    assert read_costs(path) == [Cost(10, 3.0, 1.5)]
+
+
+def test_a_line_that_a_kill_cut_short_is_left_out(tmp_path):
+    path = tmp_path / "cost.jsonl"
+    path.write_text("[10, 3.0, 1.5]\n[20, 6.")
+    assert read_costs(path) == [Cost(10, 3.0, 1.5)]

@@ -1,0 +1,138 @@
+"""Jobs side by side: how many, what fails, what a signal does."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from study_standins import small_study
+
+from hf_seqvae.study import StudyStopped, plan_jobs, run_jobs, runner
+
+FINE = "pass"
+FAILS = "import sys; print('no such file: data.txt'); sys.exit(1)"
+SAVES = """
+import signal, sys, time
+from pathlib import Path
+def save(*_):
+    Path(sys.argv[1], "saved").touch()
+    sys.exit(143)
+signal.signal(signal.SIGTERM, save)
+Path(sys.argv[1], "ready").touch()
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def jobs(tmp_path):
+    return plan_jobs(small_study(tmp_path / "out"), "study.yaml")
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """The jobs in the order they were started in, as processes that run a few lines."""
+    order, programs = [], {}
+
+    def start(job, *, nice, one_thread):
+        order.append(job)
+        job.folder.mkdir(parents=True, exist_ok=True)
+        with (job.folder / runner.LOG_NAME).open("w") as log:
+            program = programs.get(job.title, FINE)
+            return subprocess.Popen([sys.executable, "-c", program, str(job.folder)], stdout=log)
+
+    monkeypatch.setattr(runner, "_start", start)
+    return order, programs
+
+
+def finish(job):
+    """Leave the folder as a finished job does."""
+    (job.folder / "evaluation").mkdir(parents=True)
+    for name in ("report.json", "initial.json", "evaluation/report.json"):
+        (job.folder / name).write_text("{}")
+
+
+def test_no_more_run_at_once_than_asked_and_all_in_order(jobs, started):
+    order, _ = started
+    most = []
+    failed = run_jobs(jobs, num_parallel=2, watch=lambda at: most.append(len(at)), interval=0.01)
+    assert (failed, order) == ({}, jobs)
+    assert max(most) == 2
+
+
+def test_finished_runs_and_those_of_another_process_are_left_alone(jobs, started, monkeypatch):
+    order, _ = started
+    finish(jobs[0])
+    monkeypatch.setattr(
+        "hf_seqvae.study.plan.holder", lambda folder: 1 if folder == jobs[1].folder else None
+    )
+    run_jobs(jobs, interval=0.01)
+    assert order == jobs[2:]
+
+
+def test_a_failed_job_is_reported_and_the_rest_goes_on(jobs, started):
+    order, programs = started
+    programs[jobs[1].title] = FAILS
+    failed = run_jobs(jobs, interval=0.01)
+    assert failed == {jobs[1]: "no such file: data.txt"}
+    assert order == jobs
+
+
+def test_a_signal_lets_the_jobs_save_and_starts_no_other(jobs, started):
+    order, programs = started
+    programs[jobs[0].title] = SAVES
+
+    def stop(running):
+        if (jobs[0].folder / "ready").exists():
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(StudyStopped, match="The same command goes on") as error:
+        run_jobs(jobs, watch=stop, interval=0.01)
+    assert error.value.exit_code == 143
+    assert (jobs[0].folder / "saved").exists()
+    assert order == jobs[:1]
+
+
+def test_a_second_signal_kills(jobs, started):
+    order, programs = started
+    programs[jobs[0].title] = SAVES.replace("def save(*_):", "def save(*_):\n    return")
+    begun = time.monotonic()
+
+    def stop(running):
+        if (jobs[0].folder / "ready").exists():
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(StudyStopped) as error:
+        run_jobs(jobs, watch=stop, interval=0.01)
+    assert error.value.exit_code == 130
+    assert time.monotonic() - begun < 30
+
+
+def test_handlers_are_put_back(jobs, started):
+    before = signal.getsignal(signal.SIGTERM)
+    run_jobs(jobs[:1], interval=0.01)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize(("parallel", "threads"), [(1, None), (2, "1")])
+def test_jobs_side_by_side_have_one_thread_each(jobs, monkeypatch, parallel, threads):
+    called = []
+
+    class Done:
+        returncode = 0
+
+        def __init__(self, command, **options):
+            called.append((command, options))
+
+        def poll(self):
+            return 0
+
+    monkeypatch.setattr(runner.subprocess, "Popen", Done)
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    run_jobs(jobs[:1], num_parallel=parallel, nice=7, interval=0.01)
+    command, options = called[0]
+    assert command[1:] == ["-m", "hf_seqvae.study.study_job", str(jobs[0].folder), "--nice", "7"]
+    assert options["env"].get("OMP_NUM_THREADS") == threads
+    assert options["start_new_session"]
