@@ -88,11 +88,18 @@ class SeqVAELSTMLayer(GradientCheckpointingLayer):
 
 
 def run_lstm(lstm: nn.LSTM, inputs: Any, state: tuple[Tensor, Tensor] | None = None) -> Any:
-    """As lstm(inputs, state); on a CPU outside of autocast, where many have no bf16 LSTM."""
-    if lstm.weight_hh_l0.device.type != "cpu":
+    """As lstm(inputs, state); outside of autocast where a CPU has no LSTM of its type."""
+    if lstm.weight_hh_l0.device.type != "cpu" or _cpu_has_lstm_of_autocast():
         return lstm(inputs, state)
     with torch.autocast("cpu", enabled=False):
         return lstm(inputs, state)
+
+
+def _cpu_has_lstm_of_autocast() -> bool:
+    if not torch.is_autocast_enabled("cpu"):
+        return True
+    is_bf16 = torch.get_autocast_dtype("cpu") == torch.bfloat16
+    return is_bf16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def take_tokens(values: Tensor, order: Tensor) -> Tensor:

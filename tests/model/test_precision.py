@@ -4,8 +4,10 @@ import pytest
 import torch
 from test_training import CHECKPOINTED
 from tiny import batch, latents, model
+from torch import nn
 from torch.testing import assert_close
 
+from hf_seqvae.model.modeling_lstm import run_lstm
 from hf_seqvae.model.modeling_seqvae import SeqVAEModel
 
 NAMES = list(CHECKPOINTED)
@@ -99,3 +101,27 @@ def test_float64_keeps_its_precision_throughout():
 def test_float16_cast_model_runs_finite():
     made = model().half()
     assert torch.isfinite(made(**batch(3)).loss)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "has_kernel", "expected"),
+    [
+        (torch.bfloat16, True, torch.bfloat16),
+        (torch.bfloat16, False, torch.float32),
+        (torch.float16, True, torch.float32),
+    ],
+)
+def test_an_lstm_follows_autocast_on_a_cpu_that_has_one_of_its_type(
+    dtype, has_kernel, expected, monkeypatch
+):
+    if has_kernel and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        pytest.skip("this CPU has no bfloat16 LSTM")
+    if not has_kernel:
+        monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
+    torch.manual_seed(0)
+    lstm, inputs = nn.LSTM(3, 4, batch_first=True), torch.ones(2, 5, 3)
+    whole, _ = run_lstm(lstm, inputs)
+    with torch.autocast("cpu", dtype):
+        outputs, (_, cell) = run_lstm(lstm, inputs)
+    assert outputs.dtype == cell.dtype == expected
+    assert_close(outputs.float(), whole, rtol=0, atol=0.01)
