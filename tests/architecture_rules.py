@@ -45,6 +45,7 @@ MODEL_FILES = [
     "posterior",
     "posterior_families",
     "injection",
+    "noising",
     "configuration_seqvae",
     "outputs",
     "linear_cross_entropy",
