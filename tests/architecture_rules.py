@@ -51,6 +51,7 @@ MODEL_FILES = [
     "linear_cross_entropy",
     "scoring",
     "lstm_cache",
+    "token_order",
     "modeling_lstm",
     "modeling_encoder",
     "decoding",

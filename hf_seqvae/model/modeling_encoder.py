@@ -13,8 +13,6 @@ from .configuration_seqvae import SeqVAEConfig
 from .modeling_lstm import (
     SeqVAELSTMEncoderModel,
     initialize_module,
-    order_of_tokens,
-    take_tokens,
 )
 from .noising import (
     drop_tokens,
@@ -26,6 +24,7 @@ from .noising import (
 from .outputs import SeqVAEEncoderOutput
 from .pooling import POOLINGS, AttentionPool, last_pool_both_ways
 from .posterior_families import POSTERIORS, FixedScaleBatchNorm
+from .token_order import order_of_tokens, take_tokens
 
 BACKBONE_FLAGS = ("output_attentions", "output_hidden_states")
 

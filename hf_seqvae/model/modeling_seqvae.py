@@ -37,6 +37,7 @@ from .scoring import (
     nll_from_logits,
     shift_right,
 )
+from .token_order import take_tokens as take_tokens
 
 
 class SeqVAEModel(SeqVAEPreTrainedModel, LatentGenerationMixin, EstimationMixin):
