@@ -83,11 +83,14 @@ class Recipe:
         asked = _flat_values(dataclasses.asdict(self.objective), "objective.")
         plain["training.num_eval_samples"] = 1
         asked["training.num_eval_samples"] = self.training.num_eval_samples
+        plain |= {"training.encoder_updates": "joint", "phases": {}}
+        asked |= {"training.encoder_updates": self.training.encoder_updates}
+        asked |= {"phases": self.phases}
         for key, value in asked.items():
             if value != plain[key]:
                 raise ValueError(
-                    f"{key} is {value!r}, but a language_model has no latents, no KL and no "
-                    f"posterior samples. Leave it out (all of objective: --set objective={{}})."
+                    f"{key} is {value!r}, but a language_model has no latents, no encoder, no KL and "
+                    f"no posterior samples. Leave it out (all of objective: --set objective={{}})."
                 )
 
     def _check_stream(self) -> None:
