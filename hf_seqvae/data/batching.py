@@ -77,6 +77,11 @@ class BucketBatchSampler(Sampler[list[int]]):
         rng = np.random.default_rng([self.seed, self.epoch]) if self.shuffle else None
         return bucket(self.lengths, self._cuts, rng)
 
+    @property
+    def smallest_batch(self) -> int:
+        """Rows of the smallest global batch, the same in every epoch."""
+        return int(np.diff(self._cuts).min())
+
     def draw(self, generator: np.random.Generator) -> list[int]:
         """This process's rows of one batch drawn at random; the cuts are those of every epoch."""
         if self._by_length is None:

@@ -96,6 +96,11 @@ class BatchLoader(DataLoader[Any]):
         else:
             self.set_epoch(state["epoch"], state["batch"])
 
+    @property
+    def smallest_batch(self) -> int | None:
+        """Rows of the smallest global batch; None of a stream, which cannot tell."""
+        return None if isinstance(self._source, StreamingBatches) else self._source.smallest_batch
+
     def draw(self, generator: np.random.Generator) -> Any:
         """One batch at random, whatever the place within the epoch; a stream has none to draw."""
         if isinstance(self._source, StreamingBatches):

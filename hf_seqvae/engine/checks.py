@@ -39,7 +39,12 @@ def check_engine(
 
 
 def check_whole_batch(
-    model: Any, objectives: Iterable[Objective], *, num_micro_batches: int, num_processes: int
+    model: Any,
+    objectives: Iterable[Objective],
+    *,
+    num_micro_batches: int,
+    num_processes: int,
+    smallest_batch: int | None = None,
 ) -> None:
     """Raises where a statistic of the whole batch is not to be had.
 
@@ -48,6 +53,7 @@ def check_whole_batch(
         objectives: of the run.
         num_micro_batches: into which an update's batch is cut.
         num_processes: among which it is shared.
+        smallest_batch: rows of the smallest batch of an epoch, where that is known.
 
     Raises:
         ValueError: naming what reads the batch, and the cure.
@@ -55,6 +61,12 @@ def check_whole_batch(
     readers = [(item.reads_whole_batch, bool(item.mmd_weight)) for item in objectives]
     if getattr(model, "uses_batch_statistics", False):
         readers.append(("the model's posterior", True))
+        if smallest_batch == 1:
+            raise ValueError(
+                "the model's posterior normalises over the sentences of a batch, and one batch of "
+                "each epoch has a single sentence. Choose a batch_size that leaves a rest of two "
+                "or more, or leave out a sentence (num_train)."
+            )
     for reader, alone in readers:
         if reader is not None and num_micro_batches > 1:
             raise ValueError(

@@ -22,7 +22,7 @@ from hf_seqvae.engine.files import require_writable
 from hf_seqvae.engine.keeper import Keeper, Trained
 from hf_seqvae.engine.loader import Loader, epoch_length
 from hf_seqvae.engine.log import LogSums, RunLog
-from hf_seqvae.engine.phases import ELBO, RECONSTRUCTION, Phase, Phases
+from hf_seqvae.engine.phases import ELBO, RECONSTRUCTION, Phase, Phases, rate_controller
 from hf_seqvae.engine.progress import Progress
 from hf_seqvae.engine.random_state import seed_process
 from hf_seqvae.engine.settings import Settings, total_steps
@@ -31,7 +31,7 @@ from hf_seqvae.engine.stop import StopSignals
 from hf_seqvae.engine.update import Update
 from hf_seqvae.engine.votes import Votes
 from hf_seqvae.engine.watchers import Watcher
-from hf_seqvae.objectives import Objective, TargetRate, summarize
+from hf_seqvae.objectives import Objective, summarize
 
 Evaluator = Callable[[nn.Module], Mapping[str, float]]
 
@@ -95,6 +95,7 @@ class Engine:
             [phase.objective for phase in phases],
             num_micro_batches=settings.gradient_accumulation_steps,
             num_processes=self.accelerator.num_processes,
+            smallest_batch=getattr(loader, "smallest_batch", None),
         )
         self.output_dir = Path(output_dir)
         self.settings = settings
@@ -104,9 +105,7 @@ class Engine:
         self.resume_command = resume_command
         self.watchers = list(watchers) if self.accelerator.is_main_process else []
         model, optimizer = self.accelerator.prepare(model, optimizer)
-        betas = [phase.objective.beta for phase in phases]
-        controller = next((beta for beta in betas if isinstance(beta, TargetRate)), None)
-        self.trained = Trained(model, optimizer, scheduler, decay, controller)
+        self.trained = Trained(model, optimizer, scheduler, decay, rate_controller(phases))
         self.keeper = Keeper(
             self.output_dir,
             self.accelerator,

@@ -7,7 +7,7 @@ from torch import nn
 
 from hf_seqvae.engine.keeper import Keeper, Trained
 from hf_seqvae.engine.progress import Progress
-from hf_seqvae.objectives import Objective, Schedule
+from hf_seqvae.objectives import Objective, Schedule, TargetRate
 
 ELBO, RECONSTRUCTION = "eval/elbo", "eval/reconstruction_nll"
 
@@ -63,6 +63,12 @@ def beta_of_run(phases: Sequence[Phase], steps_per_epoch: int | None) -> Schedul
         return phases[index].objective.beta(step - starts[index])
 
     return beta
+
+
+def rate_controller(phases: Sequence[Phase]) -> TargetRate | None:
+    """The one schedule with a state, which a checkpoint keeps."""
+    betas = [phase.objective.beta for phase in phases]
+    return next((beta for beta in betas if isinstance(beta, TargetRate)), None)
 
 
 class Phases:
