@@ -89,8 +89,9 @@ class Recipe:
         for key, value in asked.items():
             if value != plain[key]:
                 raise ValueError(
-                    f"{key} is {value!r}, but a language_model has no latents, no encoder, no KL and "
-                    f"no posterior samples. Leave it out (all of objective: --set objective={{}})."
+                    f"{key} is {value!r}, but a language_model has no latents, no encoder, no KL "
+                    "and no posterior samples. Leave it out (all of objective: --set "
+                    "objective={})."
                 )
 
     def _check_stream(self) -> None:
