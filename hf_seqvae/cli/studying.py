@@ -72,7 +72,8 @@ def show_rows(console: Console, study: "Study", rows: "Sequence[Row]") -> None:
     title = f"{study.name}: mean ± standard deviation over n seeds, nats a sentence"
     columns = ("run", "n", "IW-NLL", f"against {study.baseline}", "word PPL", "KL", "MI", "units")
     table = plain_table(*columns, "CPU x", title=title)
-    table.columns[0].no_wrap = table.columns[2].no_wrap = table.columns[3].no_wrap = True
+    for column in table.columns:
+        column.no_wrap = column.header not in columns[:4:3]  # names and intervals fold, figures not
     for row in rows:
         if not row.finished:
             continue

@@ -108,8 +108,8 @@ def _preface(study: Study, finished: Sequence[Result]) -> str:
         "mean pairwise cosine: of the pooled features, before training -> after. wall x, CPU x: "
         f"seconds of training over those of {study.baseline} with the same seed. A run's first "
         "line is the mean ± standard deviation over its n seeds. Against the baseline: own less "
-        f"baseline, paired by seed and sentence, 95 % bootstrap interval over sentences "
-        f"({RESAMPLES} resamples, seed {plan.seed})."
+        "baseline, paired by sentence and by the seeds that both have, 95 % bootstrap interval "
+        f"over sentences ({RESAMPLES} resamples, seed {plan.seed})."
     )
 
 
