@@ -6,7 +6,9 @@ import pytest
 from study_standins import finished, results_of, small_study
 
 from hf_seqvae.study import base_recipe, compare_runs
-from hf_seqvae.study.table import as_json, difference_text, markdown, number
+from hf_seqvae.study.table import markdown
+from hf_seqvae.study.values import as_json
+from hf_seqvae.study.wording import difference_text, number
 
 
 def rows_of(study, results):

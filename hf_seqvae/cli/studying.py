@@ -55,11 +55,13 @@ class JobScreen:
         if self.console.is_terminal:
             self._live.update(_states(results), refresh=True)
             return
+        first = not self._said
         for result in results:
             line = f"{result.job.title}: {result.state}"
             if result.elbo is not None:
                 line += f", epoch {result.validated_epoch:g}, validation ELBO {result.elbo:.2f}"
-            if self._said.get(result.job.title) != line and result.job in running:
+            new = result.job in running if first else self._said[result.job.title] != line
+            if new:
                 self.console.print(line, markup=False, soft_wrap=True)
             self._said[result.job.title] = line
 

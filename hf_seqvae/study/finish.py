@@ -14,7 +14,9 @@ from hf_seqvae.study.hypothesis import Prediction, predictions
 from hf_seqvae.study.plan import Job
 from hf_seqvae.study.results import Result, read_result
 from hf_seqvae.study.schema import Study
-from hf_seqvae.study.table import as_json, difference_text, markdown
+from hf_seqvae.study.table import markdown
+from hf_seqvae.study.values import as_json
+from hf_seqvae.study.wording import difference_text
 
 TABLE_NAME, FIGURES_NAME = "table.md", "table.json"
 
