@@ -9,7 +9,11 @@ from hf_seqvae import SeqVAEConfig
 from hf_seqvae import recipe as recipes
 from hf_seqvae.diagnosis import VERDICTS, Judgement, known_setup, remedies_for
 
-RECIPES = sorted((Path(__file__).parent.parent / "training" / "recipes").glob("*.yaml"))
+RECIPES = [
+    path
+    for path in sorted((Path(__file__).parent.parent / "training" / "recipes").glob("*.yaml"))
+    if not recipes.load(path).is_language_model  # which has no latent to mend
+]
 SICK = [verdict for verdict in VERDICTS if verdict != "healthy"]
 
 
@@ -59,6 +63,13 @@ def test_every_line_for_a_model_of_unknown_recipe_is_taken_by_the_quickstart(set
         ["objective.beta={schedule: cyclical, num_epochs: 4}", "training.max_steps=100"],
         ["objective.beta={schedule: linear, num_steps: 9}", "training.max_steps=3"],
         ["model.word_dropout=0.2", "model.latent_size=2", "objective.free_bits=1"],
+        ["objective.beta={schedule: sigmoid, num_epochs: 2, end: 0.5}"],
+        ["objective.beta={schedule: target_rate, rate: 5}"],
+        ["objective.kl_term=free_bits_per_sentence_mask", "objective.free_bits=8"],
+        ["objective={kl_term: capacity_batch_mean, capacity: 5}"],
+        ["training.gradient_accumulation_steps=2", "training.scheduler=linear"],
+        ["training.encoder_updates=aggressive"],
+        ["phases={autoencoder: {epochs: 2}, vae: {}}"],
     ],
 )
 def test_lines_fit_a_recipe_that_was_changed_on_the_command_line(overrides):
@@ -93,6 +104,13 @@ def test_free_bits_that_there_are_already_are_doubled():
     first = lines("collapsed", known_setup(config(latent_size=16), recipe))[0]
     assert first.overrides[1] == "objective.free_bits=0.5"
     first = lines("collapsed", known_setup(config(latent_size=16)))[0]
+    assert first.overrides[1] == "objective.free_bits=0.25"
+
+
+def test_nats_of_another_kind_are_not_doubled_as_nats_of_a_dimension():
+    changed = ["objective.kl_term=free_bits_per_sentence_mask", "objective.free_bits=8"]
+    recipe = recipes.load("quickstart", changed).to_dict()
+    first = lines("collapsed", known_setup(config(latent_size=16), recipe))[0]
     assert first.overrides[1] == "objective.free_bits=0.25"
 
 

@@ -7,6 +7,7 @@ from accelerate.state import AcceleratorState
 from engine_standins import MemoryLoader, assert_same_weights, make_engine, weights
 from torch.testing import assert_close
 
+from hf_seqvae.engine import launch
 from hf_seqvae.engine.launch import check_accelerator
 
 
@@ -45,6 +46,29 @@ def test_a_checkpoint_of_another_precision_is_refused(tmp_path, accelerator):
 def test_fp16_on_the_cpu_is_refused_rather_than_left_out(accelerator):
     with pytest.raises(ValueError, match="'fp16' needs a GPU"):
         check_accelerator(accelerator("fp16", True), "fp16", None)
+
+
+@pytest.mark.parametrize(
+    ("precision", "half", "warned"),
+    [("bf16", 80.0, True), ("bf16", 170.0, False), ("no", 80.0, False)],
+)
+def test_bf16_on_a_cpu_that_is_slower_with_it_is_warned_of_with_both_speeds(
+    accelerator, monkeypatch, caplog, precision, half, warned
+):
+    speeds = {torch.float32: 160.0, torch.bfloat16: half}
+    monkeypatch.setattr(launch, "gemm_speed", speeds.get)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    with caplog.at_level("WARNING"):
+        check_accelerator(accelerator(precision, True), precision, None)
+    assert ("bfloat16 matrices at 80 GFLOP/s a thread and float32 ones at 160" in caplog.text) is (
+        warned
+    )
+
+
+def test_the_probe_of_speed_counts_two_operations_a_product_and_takes_the_best(monkeypatch):
+    clock = iter([0.0, 9.0, 10.0, 10.5, 20.0, 20.25])
+    monkeypatch.setattr(launch.time, "perf_counter", lambda: next(clock))
+    assert launch.gemm_speed(torch.float32, size=10, repeats=2) == 2 * 1000 / 0.25 / 1e9
 
 
 @pytest.mark.gpu

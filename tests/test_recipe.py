@@ -302,6 +302,8 @@ def test_a_wrong_value_is_refused_with_key_value_and_what_is_allowed(override, w
         ),
         (["model.encoder.vocab_size=9"], "model.encoder.vocab_size comes from the tokenizer"),
         (["model.pad_token_id=0"], "model.pad_token_id comes from the tokenizer"),
+        (["model.encoder_unk_token_id=3"], "model.encoder_unk_token_id comes from the tokenizer"),
+        (["model.decoder.output_conditioning_size=9"], "output_conditioning_size"),
         (["model.decoder={model_type: gtp2}"], "model.decoder.model_type.*Did you mean 'gpt2'"),
         (["model.decoder={model_type: gpt2, hidden: 4}"], "Did you mean 'model.decoder.hidden"),
     ],
@@ -413,6 +415,7 @@ def test_the_config_takes_its_ids_from_the_tokenizer(tokenizer):
         ids = (part.pad_token_id, part.bos_token_id, part.eos_token_id, part.unk_token_id)
         assert ids == (0, 1, 2, 3)
     assert config.decoder_start_token_id == 1 and config.special_token_ids == [1, 2]
+    assert config.encoder_unk_token_id == 3
     assert (config.encoder.hidden_size, config.decoder.hidden_size) == (6, 7)
 
 

@@ -89,6 +89,8 @@ def test_what_only_a_vae_reads_is_refused_with_the_cure(model, said):
             "objective.kl_term is 'free_bits_per_dimension_hinge'",
         ),
         ({"training": {"num_eval_samples": 4}}, "training.num_eval_samples is 4"),
+        ({"training": {"encoder_updates": "aggressive"}}, "encoder_updates is 'aggressive'"),
+        ({"phases": {"autoencoder": {"epochs": 1}, "vae": {}}}, "phases is .*no encoder"),
     ],
 )
 def test_an_objective_without_a_kl_to_weigh_is_refused(sections, said):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 ROWS = {
     "-ELBO, nats a sentence (upper bound)": "negative_elbo",
+    "-log p(x), nats a sentence (exact, no latents)": "exact_model_nll",
     "above the exact -log p(x)": "bound_gap",
     "reconstruction nll, nats": "reconstruction_nll",
     "KL, nats": "kl",
@@ -20,6 +21,7 @@ ROWS = {
     "active units (variance >= 0.01)": "active_units",
     "swap gap, nats": "swap_gap",
     "word PPL bound (words + EOS)": "word_perplexity_bound",
+    "word PPL (words + EOS)": "word_perplexity",
     "pooled features: tr Cov": "pooled_variance",
     "pooled features: tr Cov / E norm^2": "pooled_relative_variance",
     "pooled features: mean pairwise cosine": "pooled_mean_cosine",

@@ -54,6 +54,7 @@ def known_setup(config: Any, recipe: Mapping[str, Any] | None = None) -> dict[st
     model = {
         "latent_size": config.latent_size,
         "pooling": config.pooling,
+        "posterior": config.posterior,
         "word_dropout": config.word_dropout,
         "latent_injection": list(config.latent_injection),
         "lstm_decoder": config.has_lstm_decoder,
@@ -82,7 +83,8 @@ def _get(setup: Mapping[str, Any], key: str) -> Any:
 
 
 def _free_bits(setup: Mapping[str, Any]) -> Remedy:
-    before = _get(setup, "objective.free_bits")
+    same = _get(setup, "objective.kl_term") in (None, HINGE)
+    before = _get(setup, "objective.free_bits") if same else None
     size = _get(setup, "model.latent_size") or 16
     nats = 2 * before if before else float(f"{FREE_NATS / size:.3g}")
     why = (
@@ -90,22 +92,22 @@ def _free_bits(setup: Mapping[str, Any]) -> Remedy:
         if before
         else f"{nats * size:.3g} nats a sentence, {nats:g} a dimension, cost nothing"
     )
-    return Remedy(
-        "free bits",
-        f"{why} (arXiv 1606.04934, 2004.04092)",
-        (f"objective.kl_term={HINGE}", f"objective.free_bits={nats:g}"),
-    )
+    overrides = (f"objective.kl_term={HINGE}", f"objective.free_bits={nats:g}")
+    if _get(setup, "objective.capacity"):
+        overrides += ("objective.capacity=0",)
+    return Remedy("free bits", f"{why} (arXiv 1606.04934, 2004.04092)", overrides)
 
 
 def _annealing(setup: Mapping[str, Any]) -> Remedy | None:
     """A schedule of beta a step gentler than the one there is."""
     schedule = _get(setup, "objective.beta.schedule")
-    if schedule == "cyclical":
+    if schedule in ("cyclical", "cyclical_zero", "target_rate"):
         return None
-    end = _get(setup, "objective.beta.end") if schedule == "linear" else None
+    rises = schedule in ("linear", "sigmoid")
+    end = _get(setup, "objective.beta.end") if rises else None
     end = _get(setup, "objective.beta.value") if schedule == "constant" else end
     end = 1.0 if end is None else end
-    if schedule == "linear":
+    if rises:
         return Remedy(
             "cyclical annealing",
             "beta falls back to 0 four times, so that the decoder hears z again (arXiv 1903.10145)",
@@ -165,12 +167,51 @@ def _injection(setup: Mapping[str, Any]) -> Remedy | None:
     )
 
 
+def _held_rate(setup: Mapping[str, Any]) -> Remedy | None:
+    """A floor under the KL that the posterior itself keeps, for one that has none."""
+    cut = (_get(setup, "training.gradient_accumulation_steps") or 1) > 1
+    if _get(setup, "model.posterior") != "gaussian" or cut:
+        return None
+    return Remedy(
+        "batch-normalised means",
+        "posterior means of a fixed spread, which keep the KL of a batch up (arXiv 2004.12585)",
+        ("model.posterior=batch_norm_gaussian", "model.batch_norm_gamma=0.6"),
+    )
+
+
+def _autoencoder_first(setup: Mapping[str, Any]) -> Remedy | None:
+    epochs, streaming = _get(setup, "training.epochs"), _get(setup, "data.streaming")
+    halved = _get(setup, "training.scheduler") in (None, "plateau_halving")
+    if epochs is None or epochs < 3 or _get(setup, "phases") or streaming or not halved:
+        return None
+    phases = f"{{autoencoder: {{epochs: {epochs // 3}}}, vae: {{reset: [decoder]}}}}"
+    return Remedy(
+        "an autoencoder first",
+        "train the encoder without a KL, then a new decoder that finds a z worth reading (arXiv "
+        "1909.00868)",
+        (f"phases={phases}",),
+    )
+
+
+def _aggressive(setup: Mapping[str, Any]) -> Remedy | None:
+    before, streaming = _get(setup, "training.encoder_updates"), _get(setup, "data.streaming")
+    several = (_get(setup, "training.num_processes") or 1) > 1
+    if before != "joint" or streaming or several or _get(setup, "model.tie_word_embeddings"):
+        return None
+    return Remedy(
+        "aggressive updates",
+        "let the encoder catch up before each update of the decoder; several times the cost of a "
+        "step while it lasts (arXiv 1901.05534)",
+        ("training.encoder_updates=aggressive",),
+    )
+
+
 def _smaller_beta(setup: Mapping[str, Any]) -> Remedy | None:
     schedule = _get(setup, "objective.beta.schedule")
     key = "value" if schedule == "constant" else "end"
     before = _get(setup, f"objective.beta.{key}")
     before = 1.0 if before is None else before
-    if schedule is None or before <= 0.25:
+    if schedule in (None, "target_rate") or before <= 0.25:
         return None
     return Remedy(
         "a smaller beta",
@@ -204,9 +245,19 @@ def _more_epochs(setup: Mapping[str, Any]) -> Remedy | None:
     )
 
 
+_AGAINST_COLLAPSE = (
+    _free_bits,
+    _annealing,
+    _pooling,
+    _word_dropout,
+    _injection,
+    _held_rate,
+    _autoencoder_first,
+    _aggressive,
+)
 _ORDER: dict[str, tuple[Callable[[Mapping[str, Any]], Remedy | None], ...]] = {
-    COLLAPSED: (_free_bits, _annealing, _pooling, _word_dropout, _injection, _smaller_beta),
-    PARTLY: (_free_bits, _annealing, _pooling, _word_dropout, _injection, _smaller_beta),
+    COLLAPSED: (*_AGAINST_COLLAPSE, _smaller_beta),
+    PARTLY: (*_AGAINST_COLLAPSE, _smaller_beta),
     IGNORED: (_injection, _word_dropout, _more_epochs, _annealing),
     UNUSED_RATE: (_pooling, _word_dropout, _injection, _fewer_dimensions, _annealing),
     HEALTHY: (),

@@ -10,6 +10,7 @@ from transformers.configuration_utils import SubConfigSpec
 
 from .configuration_lstm import SeqVAELSTMConfig, SeqVAELSTMEncoderConfig
 from .injection import INJECTIONS, LSTM_ONLY_INJECTIONS
+from .noising import check_noise, check_noise_tokens
 from .pooling import POOLINGS
 from .posterior_families import POSTERIORS, check_options
 
@@ -87,6 +88,11 @@ class SeqVAEConfig(PreTrainedConfig):
         kl_weight: beta of the model's own loss.
         word_dropout: share of decoder inputs replaced by `unk_token_id` in training. Source:
             Bowman et al., arXiv 1511.06349.
+        input_noise: noise on the encoder's input in training: token_dropout, deletion,
+            substitution or shuffle; default: none.
+        input_noise_rate: the share of tokens that the first three of them touch.
+        shuffle_distance: how many places a shuffled token moves at most; default 3.
+        encoder_unk_token_id: what token_dropout puts in; default: unk of the encoder's config.
         loss_normalization: the loss is divided by "token"s (labels) or by "sequence"s (sentences).
         pool_special_tokens: whether the special tokens at the ends of the encoder's input count in
             pooling.
@@ -119,6 +125,10 @@ class SeqVAEConfig(PreTrainedConfig):
     num_prefix_tokens: int = 1
     kl_weight: float | int = 1.0
     word_dropout: float | int = 0.0
+    input_noise: str | None = None
+    input_noise_rate: float | int | None = None
+    shuffle_distance: int | None = None
+    encoder_unk_token_id: int | None = None
     loss_normalization: Literal["token", "sequence"] = "token"
     pool_special_tokens: bool = True
     special_token_ids: list[int] | None = None
@@ -143,6 +153,10 @@ class SeqVAEConfig(PreTrainedConfig):
         self.latent_injection = list(self.latent_injection)
         if self.batch_norm_gamma is None and self.posterior == "batch_norm_gaussian":
             self.batch_norm_gamma = 0.5
+        if self.shuffle_distance is None and self.input_noise == "shuffle":
+            self.shuffle_distance = 3
+        if self.encoder_unk_token_id is None:
+            self.encoder_unk_token_id = getattr(self.encoder, "unk_token_id", None)
         for name in ("pad_token_id", "bos_token_id", "eos_token_id", "unk_token_id"):
             if getattr(self, name) is None:
                 setattr(self, name, getattr(self.decoder, name, None))
@@ -173,6 +187,12 @@ class SeqVAEConfig(PreTrainedConfig):
             for token in _as_list(getattr(self.encoder, name, None))
         }
         return sorted(known)
+
+    @property
+    def untouched_token_ids(self) -> list[int]:
+        """The ids of the encoder's input that noise never changes or moves."""
+        pads = _as_list(getattr(self.encoder, "pad_token_id", None))
+        return sorted({*(self.special_token_ids or ()), *pads})
 
     @property
     def has_lstm_decoder(self) -> bool:
@@ -221,6 +241,7 @@ class SeqVAEConfig(PreTrainedConfig):
         _choose("posterior", self.posterior, POSTERIORS)
         options = {name: getattr(self, name) for name in ("batch_norm_gamma", "committed_rate")}
         check_options(self.posterior, self.latent_size, options)
+        check_noise(self.input_noise, rate=self.input_noise_rate, distance=self.shuffle_distance)
         for name in self.injections:
             _choose("latent_injection", name, INJECTIONS)
         if not self.injections or len(set(self.injections)) < len(self.injections):
@@ -282,6 +303,13 @@ class SeqVAEConfig(PreTrainedConfig):
             raise ValueError(
                 f"word_dropout={self.word_dropout} replaces words by unk_token_id, which is not "
                 "set. Set it to the id of your tokenizer's unknown (or mask) token."
+            )
+        if self.input_noise is not None:
+            check_noise_tokens(
+                self.input_noise,
+                unknown=self.encoder_unk_token_id,
+                special=self.untouched_token_ids,
+                vocab_size=self.encoder.vocab_size,
             )
         if not self.pool_special_tokens and not self.special_token_ids:
             raise ValueError(

@@ -1,7 +1,7 @@
 """SeqVAEEncoder: tokens -> backbone -> pooling -> posterior -> latents."""
 
 import inspect
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -13,12 +13,18 @@ from .configuration_seqvae import SeqVAEConfig
 from .modeling_lstm import (
     SeqVAELSTMEncoderModel,
     initialize_module,
-    order_of_tokens,
-    take_tokens,
+)
+from .noising import (
+    drop_tokens,
+    order_without_deleted,
+    ordinary_tokens,
+    shuffled_order,
+    substitute_tokens,
 )
 from .outputs import SeqVAEEncoderOutput
 from .pooling import POOLINGS, AttentionPool, last_pool_both_ways
 from .posterior_families import POSTERIORS, FixedScaleBatchNorm
+from .token_order import order_of_tokens, take_tokens
 
 BACKBONE_FLAGS = ("output_attentions", "output_hidden_states")
 
@@ -103,6 +109,9 @@ class SeqVAEEncoder(SeqVAEPreTrainedModel):
     ) -> SeqVAEEncoderOutput:
         """Texts -> their posterior and latents; given latents (B, Z) are returned at once.
 
+        In training the texts are read with `config.input_noise`: deleted and shuffled tokens stand
+        elsewhere in `last_hidden_state` then.
+
         Args:
             input_ids: (B, T), or inputs_embeds (B, T, E).
             attention_mask: (B, T), 0 = padding on any side; default: no padding.
@@ -121,6 +130,15 @@ class SeqVAEEncoder(SeqVAEPreTrainedModel):
         if attention_mask is None:
             attention_mask = given.new_ones(given.shape[:2], dtype=torch.long)
         check_length(attention_mask.shape[1], self.backbone.config, "the encoder's input")
+        if self.training and self.config.input_noise is not None:
+            if input_ids is None:
+                raise ValueError(
+                    f"input_noise {self.config.input_noise!r} changes token ids, and inputs_embeds "
+                    "were given. Give input_ids, or call eval() for texts without noise."
+                )
+            input_ids, attention_mask, order = self._with_noise(input_ids, attention_mask)
+            if token_type_ids is not None and order is not None:
+                token_type_ids = token_type_ids.gather(1, order)
         inputs = {
             "input_ids": input_ids,
             "inputs_embeds": inputs_embeds,
@@ -145,6 +163,28 @@ class SeqVAEEncoder(SeqVAEPreTrainedModel):
             hidden_states=outputs.get("hidden_states"),
             attentions=outputs.get("attentions"),
         )
+
+    def _with_noise(
+        self, input_ids: Tensor, attention_mask: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Ids and mask (B, T) with the config's noise, and the order that they now stand in."""
+        config, share = self.config, self.config.input_noise_rate or 0.0
+        special = config.untouched_token_ids
+        ordinary = ordinary_tokens(input_ids, attention_mask, special)
+        if config.input_noise == "token_dropout":
+            unknown = cast(int, config.encoder_unk_token_id)
+            dropped = drop_tokens(input_ids, ordinary, share=share, unknown=unknown)
+            return dropped, attention_mask, None
+        if config.input_noise == "substitution":
+            ids = torch.arange(config.encoder.vocab_size, device=input_ids.device)
+            choices = ids[ordinary_tokens(ids, torch.ones_like(ids), special)]
+            substituted = substitute_tokens(input_ids, ordinary, share=share, choices=choices)
+            return substituted, attention_mask, None
+        if config.input_noise == "deletion":
+            order, attention_mask = order_without_deleted(attention_mask, ordinary, share=share)
+        else:
+            order = shuffled_order(ordinary, distance=cast(int, config.shuffle_distance))
+        return input_ids.gather(1, order), attention_mask, order
 
     def _read(
         self, inputs: dict[str, Tensor], attention_mask: Tensor, flags: dict[str, bool]

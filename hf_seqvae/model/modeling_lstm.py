@@ -22,6 +22,7 @@ from .scoring import (
     nll_from_logits,
     shift_right,
 )
+from .token_order import order_of_tokens, reversed_order, take_tokens
 
 
 def initialize_module(module: nn.Module, initializer: str) -> None:
@@ -88,36 +89,18 @@ class SeqVAELSTMLayer(GradientCheckpointingLayer):
 
 
 def run_lstm(lstm: nn.LSTM, inputs: Any, state: tuple[Tensor, Tensor] | None = None) -> Any:
-    """As lstm(inputs, state); on a CPU outside of autocast, where many have no bf16 LSTM."""
-    if lstm.weight_hh_l0.device.type != "cpu":
+    """As lstm(inputs, state); outside of autocast where a CPU has no LSTM of its type."""
+    if lstm.weight_hh_l0.device.type != "cpu" or _cpu_has_lstm_of_autocast():
         return lstm(inputs, state)
     with torch.autocast("cpu", enabled=False):
         return lstm(inputs, state)
 
 
-def take_tokens(values: Tensor, order: Tensor) -> Tensor:
-    """Values (B, T, H) reordered along T by order (1 or B, T)."""
-    return values.gather(1, order.expand(values.shape[0], -1)[..., None].expand_as(values))
-
-
-def order_of_tokens(mask: Tensor) -> Tensor | None:
-    """Positions (B, T) that bring the real tokens of a mask (B, T) to the front, in their order.
-
-    None where no padding stands before a token.
-    """
-    mask = mask.bool()
-    if not bool((mask[:, 1:] > mask[:, :-1]).any()):
-        return None
-    return mask.logical_not().int().argsort(dim=1, stable=True)
-
-
-def reversed_order(num_tokens: int, lengths: Tensor | None, device: torch.device) -> Tensor:
-    """Positions (1 or B, T) that reverse the first `lengths` tokens of a row, not its padding."""
-    positions = torch.arange(num_tokens, device=device)[None]
-    if lengths is None:
-        return positions.flip(1)
-    lengths = lengths[:, None].to(device)
-    return torch.where(positions < lengths, lengths - 1 - positions, positions)
+def _cpu_has_lstm_of_autocast() -> bool:
+    if not torch.is_autocast_enabled("cpu"):
+        return True
+    is_bf16 = torch.get_autocast_dtype("cpu") == torch.bfloat16
+    return is_bf16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 class SeqVAELSTMPreTrainedModel(PreTrainedModel):

@@ -24,6 +24,7 @@ from .linear_cross_entropy import linear_cross_entropy as linear_cross_entropy
 from .lstm_cache import SeqVAELSTMCacheLayer as SeqVAELSTMCacheLayer
 from .modeling_encoder import SeqVAEEncoder, SeqVAEPreTrainedModel, share_config
 from .modeling_lstm import SeqVAELSTMForCausalLM
+from .noising import NOISES as NOISES
 from .outputs import SeqVAEEncoderOutput, SeqVAEOutput
 from .pooling import POOLINGS as POOLINGS
 from .posterior import DiagonalGaussian
@@ -36,6 +37,7 @@ from .scoring import (
     nll_from_logits,
     shift_right,
 )
+from .token_order import take_tokens as take_tokens
 
 
 class SeqVAEModel(SeqVAEPreTrainedModel, LatentGenerationMixin, EstimationMixin):

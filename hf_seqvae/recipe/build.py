@@ -89,6 +89,7 @@ def build_config(
     keys |= special_token_ids(decoder_tokenizer)
     keys["decoder_start_token_id"] = keys["bos_token_id"]
     keys["special_token_ids"] = sorted({ends["bos_token_id"], ends["eos_token_id"]})
+    keys["encoder_unk_token_id"] = ends["unk_token_id"]
     return _checked(SeqVAEConfig, keys)
 
 

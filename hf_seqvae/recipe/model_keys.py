@@ -24,6 +24,7 @@ FROM_TOKENIZER = (
     "sep_token_id",
     "decoder_start_token_id",
     "special_token_ids",
+    "encoder_unk_token_id",
 )
 # set by SeqVAEConfig from its own fields
 FROM_COMPOSITE = ("conditioning_size", "output_conditioning_size")

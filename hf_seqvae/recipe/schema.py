@@ -71,6 +71,7 @@ class Recipe:
             self._check_stream()
         self._check_phases()
         self._check_batch()
+        self._check_rates()
 
     @property
     def is_language_model(self) -> bool:
@@ -82,11 +83,14 @@ class Recipe:
         asked = _flat_values(dataclasses.asdict(self.objective), "objective.")
         plain["training.num_eval_samples"] = 1
         asked["training.num_eval_samples"] = self.training.num_eval_samples
+        plain |= {"training.encoder_updates": "joint", "phases": {}}
+        asked |= {"training.encoder_updates": self.training.encoder_updates}
+        asked |= {"phases": self.phases}
         for key, value in asked.items():
             if value != plain[key]:
                 raise ValueError(
-                    f"{key} is {value!r}, but a language_model has no latents, no KL and no "
-                    f"posterior samples. Leave it out (all of objective: --set objective={{}})."
+                    f"{key} is {value!r}, but a language_model has no latents, no encoder, no KL and "
+                    f"no posterior samples. Leave it out (all of objective: --set objective={{}})."
                 )
 
     def _check_stream(self) -> None:
@@ -144,6 +148,24 @@ class Recipe:
                 raise ValueError(
                     "training.encoder_updates 'aggressive' updates the encoder alone, and "
                     "model.tie_word_embeddings makes its embeddings the decoder's. Untie them."
+                )
+
+    def _check_rates(self) -> None:
+        """One weight of the KL, and no rate below that which the posterior keeps."""
+        beta, rate = self.objective.beta, self.model.get("committed_rate")
+        if "kl_weight" in self.model:
+            raise ValueError(
+                f"model.kl_weight ({self.model['kl_weight']!r}) is the weight for a stock Trainer, "
+                "and a recipe's is objective.beta. Leave it out: two weights contradict each other."
+            )
+        for name, value in (
+            ("objective.beta.rate", beta.rate),
+            ("objective.capacity", self.objective.capacity or None),
+        ):
+            if isinstance(rate, int | float) and value is not None and value < rate:
+                raise ValueError(
+                    f"{name} ({value:g}) is out of reach: model.committed_rate keeps the KL of "
+                    f"every sentence at {rate:g} nats or more. Raise the one or lower the other."
                 )
 
     def __hash__(self) -> int:

@@ -1,6 +1,7 @@
 """Folders: two pretrained parts made one, safetensors only, vocabularies resized, weights tied."""
 
 import copy
+import json
 
 import pytest
 import torch
@@ -112,6 +113,44 @@ def test_a_bert_that_was_no_decoder_is_refused_as_one(tmp_path):
 
 
 # safetensors
+
+
+NEWER = {
+    "batch_norm_gamma",
+    "committed_rate",
+    "input_noise",
+    "input_noise_rate",
+    "shuffle_distance",
+    "encoder_unk_token_id",
+    "output_conditioning_size",
+}
+
+
+def test_a_folder_from_before_the_newer_words_is_the_same_model(tmp_path):
+    made, texts = model(latent_injection=("state", "concat")), batch(3)
+    made.save_pretrained(tmp_path)
+    written = json.loads((tmp_path / "config.json").read_text())
+    found = set()
+    for part in (written, written["encoder"], written["decoder"]):
+        found |= NEWER & set(part)
+        for name in NEWER & set(part):
+            del part[name]
+    assert found == NEWER
+    (tmp_path / "config.json").write_text(json.dumps(written))
+    loaded, report = SeqVAEModel.from_pretrained(tmp_path, output_loading_info=True)
+    assert not any(report[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    torch.manual_seed(0)
+    expected = made.train()(**texts).loss
+    torch.manual_seed(0)
+    assert torch.equal(loaded.train()(**texts).loss, expected)
+    names = {name for name in load_file(tmp_path / "model.safetensors") if ".layers." not in name}
+    assert names == {
+        "encoder.backbone.embed_tokens.weight",
+        "encoder.posterior.projection.weight",
+        "injection.to_state.weight",
+        "decoder.model.embed_tokens.weight",
+        "decoder.lm_head.weight",
+    }
 
 
 def test_weights_are_saved_as_safetensors_alone(tmp_path):

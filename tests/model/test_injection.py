@@ -220,6 +220,34 @@ def test_each_way_alone_brings_another_z_to_every_predicted_token(way):
     assert ((one - two).abs().amax(dim=-1) > 1e-6).all()
 
 
+def what_is_read(module):
+    read = []
+    module.register_forward_pre_hook(lambda _, args: read.append(args[0].detach()))
+    return read
+
+
+def test_dropout_thins_embeddings_and_states_and_neither_z_beside_them():
+    """Each value is 0 or twice what it was; in eval() nothing is dropped."""
+    decoder = lstm_decoder(num_hidden_layers=1, input_dropout=0.5, output_dropout=0.5)
+    made = model(decoder=decoder, latent_injection=("concat", "output"))
+    lstm = made.decoder.model.layers[0].lstm
+    inputs, features, states = what_is_read(lstm), what_is_read(made.decoder.lm_head), []
+    lstm.register_forward_hook(lambda _, __, output: states.append(output[0].detach()))
+    z, words = latents(16), tokens(16, 9)
+    for training in (False, True):
+        torch.manual_seed(0)
+        made.train(training)(latents=z, decoder_input_ids=words)
+    embeds = made.decoder.model.embed_tokens(words)
+    for given, whole in ((inputs, (embeds, embeds)), (features, states)):
+        for read in given:
+            assert_close(read[..., -Z:], z[:, None].expand(-1, 9, -1))
+        assert_close(given[0][..., :-Z], whole[0])
+        dropped = given[1][..., :-Z] == 0
+        assert_close(given[1][..., :-Z], (2.0 * whole[1]).masked_fill(dropped, 0.0))
+        # half of the values: four standard deviations
+        assert abs(dropped.float().mean().item() - 0.5) < 4 * 0.5 / dropped.numel() ** 0.5
+
+
 # words are dropped in training, by the model
 
 
