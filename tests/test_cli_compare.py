@@ -18,7 +18,8 @@ from hf_seqvae.cli.comparing import read_seeds
 from hf_seqvae.engine.parts import prepare_text
 from hf_seqvae.engine.watchers import Curves
 from hf_seqvae.evaluation import evaluate, read_report
-from hf_seqvae.study import runner
+from hf_seqvae.latent_space import load_scorable
+from hf_seqvae.study import EvaluationPlan, read_result, runner
 from hf_seqvae.study.cost import Stopwatch
 from hf_seqvae.study.plan import Job
 from hf_seqvae.study.study_job import run_job
@@ -90,6 +91,7 @@ def done(tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
     with pytest.MonkeyPatch.context() as patch, terminal(patch):
         patch.setattr(runner, "_start", lambda job, **_: InProcess(job))
+        patch.setattr(Curves, "_draw", lambda self: None)  # they take most of the time
         return folder / "out", call("compare", write(folder), "--output-dir", folder / "out")
 
 
@@ -237,6 +239,26 @@ def test_seeds_that_are_none_are_refused(text):
 
 def test_seeds_are_read_with_commas():
     assert read_seeds("0, 12") == [0, 12]
+
+
+def test_a_model_without_latents_is_measured_exactly(tmp_path, monkeypatch):
+    monkeypatch.setattr(Curves, "_draw", lambda self: None)
+    settings = [f"{key}={json.dumps(value)}" for key, value in STUDY["set"].items()]
+    decoder = json.dumps(STUDY["set"]["model.decoder"])
+    settings = [one for one in settings if one.startswith(("data.", "training."))]
+    settings += [f"model={{kind: language_model, decoder: {decoder}}}", "objective={}"]
+    recipe = recipes.load("quickstart", [*settings, f"output_dir={tmp_path}"])
+    job = Job("lm", recipe, EvaluationPlan(iw_samples=3, iw_sentences=5))
+    run_job(job)
+    result = read_result(job)
+    assert (result.state, result.exact, len(result.likelihoods)) == ("finished", True, 5)
+    rows = prepare_text(recipe).held_out["test"].select(range(5))
+    model, *_ = load_scorable(tmp_path)
+    assert result.figures["nll"] == pytest.approx(
+        evaluate(model, rows)["exact_model_nll"].value, abs=1e-4
+    )
+    assert result.figures["kl"] is result.figures["initial_pooled_variance"] is None
+    assert "without latents" in result.reasons["kl"]
 
 
 def test_a_killed_job_goes_on_where_it_was(tmp_path, monkeypatch):

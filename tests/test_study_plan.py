@@ -96,6 +96,13 @@ def test_the_words_of_a_row_are_what_differs_from_the_base(study):
     assert not any("seed" in word for word in words)
 
 
+def test_a_language_model_differs_by_being_one_and_not_by_what_it_cannot_have(study):
+    base = base_recipe(study, "study.yaml")
+    settings = ["model=language_model", "objective={}", "training.learning_rate=0.5", "seed=3"]
+    words = recipe_words(base, recipes.load("quickstart", ["training.epochs=2", *settings]))
+    assert words == ("a language model without latents", "training.learning_rate: 0.002 -> 0.5")
+
+
 def test_the_state_follows_the_folder(study):
     job = plan(study)[0]
     assert job.state() == "not started"

@@ -78,7 +78,7 @@ def compare(
         raise ValueError(f"Nothing was started. {reasons}")
     failed: Mapping[Job, str] = {}
     if not table_only:
-        studies.write_study(chosen)
+        studies.write_study(chosen, overrides)
         notes = stderr()
         notes.print(
             f"[bold]study {chosen.name}[/] [dim]{len(planned)} runs in[/] {chosen.folder}",

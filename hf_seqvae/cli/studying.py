@@ -55,11 +55,13 @@ class JobScreen:
         if self.console.is_terminal:
             self._live.update(_states(results), refresh=True)
             return
+        first = not self._said
         for result in results:
             line = f"{result.job.title}: {result.state}"
             if result.elbo is not None:
                 line += f", epoch {result.validated_epoch:g}, validation ELBO {result.elbo:.2f}"
-            if self._said.get(result.job.title) != line and result.job in running:
+            new = result.job in running if first else self._said[result.job.title] != line
+            if new:
                 self.console.print(line, markup=False, soft_wrap=True)
             self._said[result.job.title] = line
 
@@ -72,7 +74,8 @@ def show_rows(console: Console, study: "Study", rows: "Sequence[Row]") -> None:
     title = f"{study.name}: mean ± standard deviation over n seeds, nats a sentence"
     columns = ("run", "n", "IW-NLL", f"against {study.baseline}", "word PPL", "KL", "MI", "units")
     table = plain_table(*columns, "CPU x", title=title)
-    table.columns[0].no_wrap = table.columns[2].no_wrap = table.columns[3].no_wrap = True
+    for column in table.columns:
+        column.no_wrap = column.header not in columns[:4:3]  # names and intervals fold, figures not
     for row in rows:
         if not row.finished:
             continue

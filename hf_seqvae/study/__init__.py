@@ -1,9 +1,10 @@
 """Studies: recipes x seeds, trained and evaluated side by side, and compared in one table."""
 
+from hf_seqvae.study.checks import check_study_folder
 from hf_seqvae.study.comparison import Row, compare_runs
 from hf_seqvae.study.finish import finish_study, read_table
 from hf_seqvae.study.hypothesis import Prediction, predictions
-from hf_seqvae.study.plan import Job, base_recipe, check_study_folder, plan_jobs
+from hf_seqvae.study.plan import Job, base_recipe, plan_jobs
 from hf_seqvae.study.results import Result, follow, read_result
 from hf_seqvae.study.runner import LOG_NAME, StudyStopped, run_jobs, write_study
 from hf_seqvae.study.schema import EvaluationPlan, Study, StudyRun, load_study
@@ -14,7 +15,7 @@ from hf_seqvae.study.statistics import (
     rank_correlation,
     rank_correlation_interval,
 )
-from hf_seqvae.study.table import difference_text, mean_text, number
+from hf_seqvae.study.wording import difference_text, mean_text, number
 
 __all__ = [
     "LOG_NAME",

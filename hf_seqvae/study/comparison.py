@@ -19,7 +19,8 @@ class Row:
     Attributes:
         run: what the study says of it.
         results: one a seed, in the order of the seeds, finished or not.
-        differs: "key: base -> own" of the recipe, but for the seed.
+        differs: "key: base -> own" of the recipe, but for the seed; of a run with a recipe of its
+            own the name of that, and "key: own".
         figures: mean and standard deviation over the finished seeds, where defined on all.
         costs: "wall_seconds" and "cpu_seconds" over those of the baseline with the same seed.
         difference: of the likelihood from the baseline's, nats a sentence, paired by seed and
@@ -57,9 +58,25 @@ def compare_runs(study: Study, results: Sequence[Result], base: Recipe) -> list[
 
 
 def recipe_words(base: Recipe, own: Recipe) -> tuple[str, ...]:
-    """ "key: base -> own" for each option that differs, but for the seed."""
+    """Each option that differs as "key: base -> own", but for the seed.
+
+    Of a language model beside a VAE what the two cannot share is left out.
+    """
     changed = differences(base, own)
-    return tuple(f"{key}: {old} -> {new}" for key, (old, new) in changed.items() if key != "seed")
+    changed.pop("seed", None)
+    words = []
+    if own.is_language_model and not base.is_language_model:
+        words = ["a language model without latents"]
+        theirs = ("model.", "objective.")
+        changed = {key: pair for key, pair in changed.items() if not key.startswith(theirs)}
+    return (*words, *(f"{key}: {old} -> {new}" for key, (old, new) in changed.items()))
+
+
+def _words(run: StudyRun, base: Recipe, own: Recipe) -> tuple[str, ...]:
+    """What is special about a run: of one with a recipe of its own, that and its keys."""
+    if run.recipe is None:
+        return recipe_words(base, own)
+    return (f"recipe: {run.recipe}", *(f"{key}: {value}" for key, value in run.set.items()))
 
 
 def _row(
@@ -84,7 +101,7 @@ def _row(
     return Row(
         run,
         tuple(results),
-        recipe_words(base, results[0].job.recipe),
+        _words(run, base, results[0].job.recipe),
         {name: value for name, value in figures.items() if value is not None},
         {name: value for name, value in costs.items() if value is not None},
         difference,

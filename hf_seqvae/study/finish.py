@@ -14,7 +14,9 @@ from hf_seqvae.study.hypothesis import Prediction, predictions
 from hf_seqvae.study.plan import Job
 from hf_seqvae.study.results import Result, read_result
 from hf_seqvae.study.schema import Study
-from hf_seqvae.study.table import as_json, difference_text, markdown
+from hf_seqvae.study.table import markdown
+from hf_seqvae.study.values import as_json
+from hf_seqvae.study.wording import difference_text
 
 TABLE_NAME, FIGURES_NAME = "table.md", "table.json"
 
@@ -63,7 +65,7 @@ def draw(
     own = [point(one) for one in chosen]
     finished = [run for run in runs if run["nll"] is not None]
     latent = [run for run in finished if run["kl"] is not None]
-    trained = [run for run in runs if run["validations"]]
+    trained = [run for run in runs if run["validations"] and run["pooling"] is not None]
     paths = []
     if finished:
         plan = study.evaluation
@@ -85,15 +87,19 @@ def draw(
 
 
 def point(result: Result) -> dict[str, Any]:
-    """What the pictures show of a job: name, seed, pooling, figures by name, validations."""
+    """What the pictures show of a job: name, seed, pooling, figures by name, validations.
+
+    A model without latents has no pooling: None.
+    """
     names = ("nll", "reconstruction_nll", "kl", "mutual_information")
     dispersion = ("pooled_variance", "pooled_relative_variance", "pooled_mean_cosine")
     names += dispersion + tuple(f"initial_{name}" for name in dispersion)
-    model = result.job.recipe.model
+    recipe = result.job.recipe
+    pooling = recipe.model.get("pooling", SeqVAEConfig().pooling)
     return {
         "name": result.job.run,
         "seed": result.job.seed,
-        "pooling": "none" if result.exact else model.get("pooling", SeqVAEConfig().pooling),
+        "pooling": None if recipe.is_language_model else pooling,
         "validations": result.validations,
         "exact": result.exact,
         **{name: result.figures.get(name) for name in names},

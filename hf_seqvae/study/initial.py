@@ -1,5 +1,7 @@
 """Dispersion of the pooled features before the first step of training."""
 
+from typing import Any
+
 import torch
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
@@ -35,7 +37,7 @@ def initial_dispersion(
         pooled_variance, pooled_relative_variance, pooled_mean_cosine; None where a feature is zero
         or there is one text alone.
     """
-    model = recipes.build_model(recipe, tokenizer)
+    model: Any = recipes.build_model(recipe, tokenizer)
     rows = tokenize(texts, tokenizer, max_length=recipe.data.max_length, truncate=True)
     columns = rows.select_columns(["input_ids", "labels"])
     collator = Collator.from_tokenizer(tokenizer)

@@ -29,14 +29,14 @@ class StudyStopped(Exception):
         )
 
 
-def write_study(study: Study) -> None:
-    """Put what the study says into its folder.
+def write_study(study: Study, overrides: Sequence[str] = ()) -> None:
+    """Put what the study says, and what the command set over it, into its folder.
 
     Raises:
         ValueError: the folder cannot be written to.
     """
     require_writable(study.folder)
-    values = {"format": FORMAT, "study": study.to_dict()}
+    values = {"format": FORMAT, "study": study.to_dict(), "overrides": list(overrides)}
     write_text(study.folder / STUDY_NAME, json.dumps(values, indent=2) + "\n")
 
 

@@ -1,17 +1,15 @@
-"""The table of a study: Markdown with every seed, and the same figures as JSON."""
+"""The table of a study as Markdown: every run over its seeds, and every seed."""
 
 import os
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from hf_seqvae.study.comparison import Row
 from hf_seqvae.study.hypothesis import Prediction
-from hf_seqvae.study.plan import FORMAT
 from hf_seqvae.study.results import LIKELIHOOD, Result
 from hf_seqvae.study.schema import Study
-from hf_seqvae.study.statistics import RESAMPLES, Interval, Spread
+from hf_seqvae.study.statistics import RESAMPLES
+from hf_seqvae.study.wording import UNDEFINED, difference_text, grid, mean_text, number
 
-UNDEFINED = "-"
 # title, figure, decimals; dispersion as init -> end
 COLUMNS = (
     ("-ELBO", "negative_elbo", 2),
@@ -38,7 +36,7 @@ def markdown(study: Study, rows: Sequence[Row], predictions: Sequence[Prediction
         header += [title for title, _, _ in COLUMNS] + [title for title, _ in DISPERSIONS]
         header += [f"{title} x" for title, _ in COSTS] + ["differs in"]
         lines = [line for row in rows if row.finished for line in _lines(study, row)]
-        parts.append(_grid(header, lines))
+        parts.append(grid(header, lines))
         reasons = {one.reasons[name]: None for one in finished for name in one.reasons}
         notes = [row.no_difference for row in rows if row.finished and row.no_difference]
         reasons |= dict.fromkeys(notes)
@@ -50,47 +48,6 @@ def markdown(study: Study, rows: Sequence[Row], predictions: Sequence[Prediction
     if any(prediction.correlation for prediction in predictions):
         parts.append(_hypothesis(study, predictions))
     return "\n\n".join(parts) + "\n"
-
-
-def as_json(study: Study, rows: Sequence[Row], predictions: Sequence[Prediction]) -> dict[str, Any]:
-    """Every figure of the study as plain values."""
-    return {
-        "format": FORMAT,
-        "study": study.to_dict(),
-        "runs": [_row_values(study, row) for row in rows],
-        "hypothesis": [
-            {
-                **{name: getattr(one, name) for name in ("statistic", "when", "outcome", "n")},
-                "spearman": _plain(one.correlation),
-            }
-            for one in predictions
-        ],
-    }
-
-
-def number(value: float | None, decimals: int) -> str:
-    """A figure as text; small ones keep two digits that count."""
-    if value is None:
-        return UNDEFINED
-    if value and abs(value) < 10**-decimals:
-        return f"{value:.1e}"
-    return f"{value:.{decimals}f}"
-
-
-def mean_text(spread: Spread | None, decimals: int) -> str:
-    """Mean ± standard deviation over the seeds."""
-    if spread is None:
-        return UNDEFINED
-    text = number(spread.mean, decimals)
-    return text if spread.deviation is None else f"{text} ± {number(spread.deviation, decimals)}"
-
-
-def difference_text(interval: Interval | None, decimals: int = 2) -> str:
-    """A difference with its interval, +0.12 [-0.03, 0.27]."""
-    if interval is None or interval.low is None or interval.high is None:
-        return UNDEFINED
-    low, high = (f"{bound:+.{decimals}f}" for bound in interval[1:])
-    return f"{interval.value:+.{decimals}f} [{low}, {high}]"
 
 
 def _preface(study: Study, finished: Sequence[Result]) -> str:
@@ -108,8 +65,8 @@ def _preface(study: Study, finished: Sequence[Result]) -> str:
         "mean pairwise cosine: of the pooled features, before training -> after. wall x, CPU x: "
         f"seconds of training over those of {study.baseline} with the same seed. A run's first "
         "line is the mean ± standard deviation over its n seeds. Against the baseline: own less "
-        f"baseline, paired by seed and sentence, 95 % bootstrap interval over sentences "
-        f"({RESAMPLES} resamples, seed {plan.seed})."
+        "baseline, paired by sentence and by the seeds that both have, 95 % bootstrap interval "
+        f"over sentences ({RESAMPLES} resamples, seed {plan.seed})."
     )
 
 
@@ -171,48 +128,9 @@ def _hypothesis(study: Study, predictions: Sequence[Prediction]) -> str:
         "## Does dispersion predict KL and MI at the end?\n\n"
         f"Spearman's rank correlation over {over}; a point is a run with a seed; 95 % bootstrap "
         "interval over points, which takes seeds of one run for independent. Init and end: "
-        f"{study.evaluation.split} split; epochs: validation split.\n\n" + _grid(header, lines)
+        f"{study.evaluation.split} split; epochs: validation split.\n\n" + grid(header, lines)
     )
 
 
 def _correlation(one: Prediction) -> str:
     return "undefined" if one.correlation is None else difference_text(one.correlation)
-
-
-def _grid(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    rows = [header, ["---"] * len(header), *lines]
-    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in rows)
-
-
-def _row_values(study: Study, row: Row) -> dict[str, Any]:
-    return {
-        "name": row.run.name,
-        "differs": list(row.differs),
-        "remedy": row.run.remedy,
-        "note": row.run.note,
-        "figures": {name: spread._asdict() for name, spread in row.figures.items()},
-        "costs_over_baseline": {name: spread._asdict() for name, spread in row.costs.items()},
-        "difference": _plain(row.difference),
-        "no_difference": row.no_difference,
-        "seeds": [_result_values(study, one) for one in row.results],
-    }
-
-
-def _result_values(study: Study, one: Result) -> dict[str, Any]:
-    return {
-        "seed": one.job.seed,
-        "recipe": os.path.relpath(one.job.folder / "recipe.yaml", study.folder),
-        "state": one.state,
-        "epoch": one.epoch,
-        "step": one.step,
-        "exact": one.exact,
-        "num_iw_sentences": len(one.likelihoods),
-        "num_sentences": one.num_sentences,
-        "figures": dict(one.figures),
-        "caps": dict(one.caps),
-        "reasons": dict(one.reasons),
-    }
-
-
-def _plain(interval: Interval | None) -> Mapping[str, Any] | None:
-    return None if interval is None else interval._asdict()
