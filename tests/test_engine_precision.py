@@ -38,7 +38,7 @@ def test_bf16_on_the_cpu_trains_float32_weights_near_those_of_float32(tmp_path, 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_after_equal_steps_the_bound_of_bf16_is_that_of_float32(tmp_path, accelerator, seed):
-    """In nats, with samples, in float32: at most 0.3 % apart, where training moved it by 5 %."""
+    """In nats, with samples, in float32: at most 0.3 % apart, where training moved it by 2 %."""
 
     def bound(model):
         torch.manual_seed(0)
@@ -48,10 +48,10 @@ def test_after_equal_steps_the_bound_of_bf16_is_that_of_float32(tmp_path, accele
     found = {}
     for precision in ("no", "bf16"):
         AcceleratorState._reset_state(reset_partial_state=True)
-        options = {"model": tiny_model(seed), "sample_posterior": True, "epochs": 5}
+        options = {"model": tiny_model(seed), "sample_posterior": True, "epochs": 4}
         train(tmp_path / precision, accelerator(precision, True), **options)
         found[precision] = bound(options["model"])
-    assert found["no"] < 0.95 * bound(tiny_model(seed))
+    assert found["no"] < 0.98 * bound(tiny_model(seed))
     assert found["bf16"] != found["no"]
     assert found["bf16"] == pytest.approx(found["no"], rel=0.003)
 
