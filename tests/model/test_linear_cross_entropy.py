@@ -6,6 +6,8 @@ import torch.nn.functional as F
 from tiny import batch, model
 from torch import nn
 from torch.testing import assert_close
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from hf_seqvae.model import linear_cross_entropy as module
 from hf_seqvae.model import scoring
@@ -144,6 +146,31 @@ def test_autocast_multiplies_in_bf16_and_sums_in_float32():
     for one, other in zip(gradients(nll, [features, weight], torch.ones(N)), expected, strict=True):
         assert one.dtype == torch.float32
         assert torch.cosine_similarity(one.flatten(), other.flatten(), dim=0) > 0.999
+
+
+class Shapes(TorchDispatchMode):
+    """The shapes of all tensors that are made."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        self.seen |= {tuple(value.shape) for value in tree_leaves(made) if torch.is_tensor(value)}
+        return made
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_no_more_logits_than_a_block_ever_exist(bf16):
+    (features, weight, _), targets = inputs(torch.float32)
+    with Shapes() as shapes:
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            nll = linear_cross_entropy(features, weight, targets)
+        nll.backward(torch.arange(N, dtype=torch.float32))
+    rows = {shape[0] for shape in shapes.seen if len(shape) == 2 and shape[1] == V}
+    # the transposed weight is (H, V)
+    assert max(rows - {H}) == min(N, module.POSITIONS_AT_ONCE)
 
 
 def test_the_gradient_of_a_bf16_weight_does_not_lose_late_blocks():

@@ -6,18 +6,37 @@ import statistics
 from pathlib import Path
 
 
-def medians(contestants: dict, repeats: int) -> dict[str, dict[str, float]]:
-    """Median CPU and wall seconds of each contestant, which take turns in each round."""
+def in_turns(contestants: dict, repeats: int) -> dict[str, list[tuple[float, float]]]:
+    """CPU and wall seconds of each contestant in each round, in which they take turns."""
     seconds = {name: [] for name in contestants}
     for _ in range(repeats):
         for name, run in contestants.items():
             seconds[name].append(run())
+    return seconds
+
+
+def medians(contestants: dict, repeats: int) -> dict[str, dict[str, float]]:
+    """Median CPU and wall seconds of each contestant, which take turns in each round."""
     return {
         name: {
             "cpu_s": statistics.median(cpu for cpu, _ in values),
             "wall_s": statistics.median(wall for _, wall in values),
         }
-        for name, values in seconds.items()
+        for name, values in in_turns(contestants, repeats).items()
+    }
+
+
+def ratios(contestants: dict, repeats: int, base: str) -> dict[str, dict[str, float]]:
+    """Medians over rounds of each contestant's seconds over those of `base` in the same round."""
+    seconds = in_turns(contestants, repeats)
+    return {
+        kind: {
+            name: statistics.median(
+                one[place] / other[place] for one, other in zip(values, seconds[base], strict=True)
+            )
+            for name, values in seconds.items()
+        }
+        for place, kind in enumerate(("cpu", "wall"))
     }
 
 
@@ -49,3 +68,12 @@ def in_child(function, *arguments):
     if os.waitpid(child, 0)[1] != 0:
         raise RuntimeError(f"{function.__name__}{arguments} failed in its child process.")
     return json.loads(text)
+
+
+def processor() -> str:
+    """The processor's name, number of cores, and what it has for bfloat16."""
+    text = Path("/proc/cpuinfo").read_text()
+    lines = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+    fields = {name.strip(): value.strip() for name, value in lines.items()}
+    flags = [flag for flag in ("avx512_bf16", "amx_bf16") if flag in fields["flags"].split()]
+    return f"{fields['model name']}, {os.cpu_count()} cores, {' '.join(flags) or 'no bfloat16'}"

@@ -8,6 +8,7 @@ busy machine disturbs the first more than the second.
 """
 
 import argparse
+import dataclasses
 import json
 import math
 import platform
@@ -80,26 +81,29 @@ class TrainerClock(TrainerCallback, Clock):
 class Bench:
     """The quickstart model on one epoch of everyday sentences."""
 
-    def __init__(self, steps: int, folder: Path):
-        self.steps, self.folder = steps, folder
+    def __init__(self, steps: int, folder: Path, fused: bool | None = None):
+        self.steps, self.folder, self.fused = steps, folder, fused
         self.recipe = recipe.load("quickstart")
         self.batch_size = self.recipe.data.batch_size
         self.tokenizer = tokenizer_from_words(everyday.vocabulary())
         self.sentences, _ = everyday.generate(steps * self.batch_size, 0)
         self.rows = tokenize(Dataset.from_dict({"text": self.sentences}), self.tokenizer)
 
-    def model(self) -> SeqVAEModel:
-        torch.manual_seed(0)
-        return recipe.build_model(self.recipe, self.tokenizer)
+    def model(self, seed: int = 0) -> SeqVAEModel:
+        torch.manual_seed(seed)
+        return recipe.build_model(dataclasses.replace(self.recipe, seed=seed), self.tokenizer)
 
-    def loader(self):
-        sampler = BucketBatchSampler(row_lengths(self.rows), batch_size=self.batch_size)
+    def loader(self, seed: int = 0):
+        sampler = BucketBatchSampler(row_lengths(self.rows), batch_size=self.batch_size, seed=seed)
         return build_loader(self.rows, Collator.from_tokenizer(self.tokenizer), sampler)
+
+    def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
+        return torch.optim.Adam(model.parameters(), lr=1e-3, fused=self.fused)
 
     def bare(self) -> tuple[float, float]:
         """A plain torch loop over the same modules: forward, backward, clip, Adam."""
         model, clock = self.model().train(), Clock()
-        optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+        optimizer = self.optimizer(model)
         for batch in self.loader():
             output = model(**batch)
             output.loss.backward()
@@ -109,15 +113,15 @@ class Bench:
             clock.tick()
         return clock.seconds()
 
-    def engine(self) -> tuple[float, float]:
+    def engine(self, objective: Objective | None = None) -> tuple[float, float]:
         """The engine's loop with its log lines; its checkpoint comes after the last step."""
         model, clock = self.model(), EngineClock()
         settings = Settings(epochs=1, max_grad_norm=5.0, logging_steps=50)
         engine = Engine(
             model,
-            Objective(),
+            objective or Objective(),
             self.loader(),
-            torch.optim.Adam(model.parameters(), lr=1e-3),
+            self.optimizer(model),
             self.folder / "engine",
             settings,
             watchers=[clock],
@@ -146,7 +150,7 @@ class Bench:
             settings,
             train_dataset=self.rows,
             processing_class=self.tokenizer,
-            optimizers=(torch.optim.Adam(model.parameters(), lr=1e-3), None),
+            optimizers=(self.optimizer(model), None),
             callbacks=[clock],
         )
         trainer.train()
