@@ -21,7 +21,7 @@ from hf_seqvae.engine import Engine, Phase, Settings
 from hf_seqvae.engine.parts import reset_parts
 from hf_seqvae.evaluation import evaluate_bound
 from hf_seqvae.language_model import WithoutLatents
-from hf_seqvae.objectives import ConstantSchedule, LinearSchedule
+from hf_seqvae.objectives import ConstantSchedule, LinearSchedule, TargetRate
 
 VOCABULARY = 16
 
@@ -172,6 +172,19 @@ def two_phases(**second) -> list[Phase]:
             **second,
         ),
     ]
+
+
+def batch_objectives() -> dict[str, Objective]:
+    """Objectives that ask about the global batch: its mean KL, and the rate that beta answers to.
+
+    On the tiny model the mean KL crosses both limits on the way.
+    """
+    return {
+        "batch_mean": Objective(
+            kl_term="free_bits_batch_dimension_hinge", free_bits=0.002, normalization="sequence"
+        ),
+        "held_rate": Objective(TargetRate(1e-4, integral_gain=0.5), normalization="sequence"),
+    }
 
 
 def weights(engine_or_model) -> dict[str, Tensor]:

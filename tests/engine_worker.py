@@ -11,7 +11,13 @@ from types import SimpleNamespace
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType
-from engine_standins import MemoryLoader, make_engine, tiny_language_model, weights
+from engine_standins import (
+    MemoryLoader,
+    batch_objectives,
+    make_engine,
+    tiny_language_model,
+    weights,
+)
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
@@ -119,10 +125,17 @@ def main(folder: Path) -> None:
         loader = share(accelerator, shuffle=False, with_index=True)
         return evaluate_bound(model, loader, gather=accelerator.gather)
 
-    for name, parts in (("plain", 1), ("micro", 3), ("language_model", 3)):
-        options = quiet | {"gradient_accumulation_steps": parts, "evaluator": evaluate}
-        if name == "language_model":
-            options["model"] = tiny_language_model()
+    variants = {
+        "plain": {},
+        "micro": {"gradient_accumulation_steps": 3},
+        "language_model": {
+            "gradient_accumulation_steps": 3,
+            "model": tiny_language_model(),
+        },
+        **{name: {"objective": objective} for name, objective in batch_objectives().items()},
+    }
+    for name, variant in variants.items():
+        options = quiet | {"evaluator": evaluate} | variant
         engine = run(folder / name, accelerator, **options)
         engine.fit()
         if accelerator.is_main_process:

@@ -8,7 +8,15 @@ import sys
 from pathlib import Path
 
 import pytest
-from engine_standins import MemoryLoader, make_engine, read_log, tiny_language_model, weights
+import torch
+from engine_standins import (
+    MemoryLoader,
+    batch_objectives,
+    make_engine,
+    read_log,
+    tiny_language_model,
+    weights,
+)
 from safetensors.torch import load_file
 from torch.testing import assert_close
 
@@ -43,7 +51,7 @@ def one_process(tmp_path_factory):
     return on_one_process(tmp_path_factory.mktemp("one"))
 
 
-def on_one_process(folder, model=None):
+def on_one_process(folder, **options):
     loader = MemoryLoader(num_rows=57, batch_size=8)
 
     def evaluate(model):
@@ -52,11 +60,11 @@ def on_one_process(folder, model=None):
 
     engine = make_engine(
         folder,
-        model=model,
         loader=loader,
         evaluator=evaluate,
         **{"epochs": 50, "max_steps": 50, "save_steps": 20, "logging_steps": 10},
         **{"dropout": 0.0, "sample_posterior": False, "optimizer": "SGD", "learning_rate": 0.5},
+        **options,
     )
     engine.fit()
     return weights(engine), read_log(folder)
@@ -72,10 +80,22 @@ def test_two_processes_give_the_weights_of_one_after_50_steps(two_processes, one
 
 
 def test_two_processes_train_a_language_model_as_one_does(two_processes, tmp_path):
-    expected, log = on_one_process(tmp_path, tiny_language_model())
+    expected, log = on_one_process(tmp_path, model=tiny_language_model())
     found = load_file(two_processes / "language_model.safetensors")
     assert_close(found, expected, rtol=0, atol=1e-6)
     assert_close(read_log(two_processes / "language_model"), log, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", batch_objectives())
+def test_two_processes_ask_about_the_global_batch_as_one_does(
+    two_processes, one_process, tmp_path, name
+):
+    """A term of the batch's mean KL, and a beta that answers to it, though shares are uneven."""
+    expected, log = on_one_process(tmp_path, objective=batch_objectives()[name])
+    found = load_file(two_processes / f"{name}.safetensors")
+    assert_close(found, expected, rtol=0, atol=1e-6)
+    assert_close(read_log(two_processes / name), log, rtol=1e-5, atol=1e-5)
+    assert any(not torch.equal(expected[key], one_process[0][key]) for key in expected)
 
 
 def test_two_processes_log_and_validate_what_one_does(two_processes, one_process):
