@@ -32,7 +32,7 @@ from hf_seqvae.engine.parts import (
 
 
 class Clock:
-    """CPU seconds between the first update and the last, and what the log says of the inner loop."""
+    """CPU seconds from the first update to the last, and what the log says of the inner loop."""
 
     def __init__(self) -> None:
         self.started = self.ended = 0.0
