@@ -140,8 +140,7 @@ def has_fused_kernel(
 ) -> bool:
     """Whether torch updates all of `parameters` in one kernel of an optimizer that takes `fused`.
 
-    torch itself never chooses that on a CPU, where Adam's is four times as fast as its loop
-    (training/results/speed.md).
+    torch itself never chooses that on a CPU, where it is the fastest (training/results/speed.md).
     """
     devices = {"cpu"} if cls is torch.optim.Adagrad else {"cpu", "cuda", "mps", "xpu"}
     chosen = arguments.get("foreach") is not None or arguments.get("differentiable")
