@@ -182,8 +182,8 @@ def test_table_only_trains_nothing_and_lists_what_is_missing(study, started):
     shutil.rmtree(folder / "max" / "seed-1")
     printed = call("compare", path, "--output-dir", folder, "--table-only")
     assert started == []
-    assert "unfinished: max seed 1, not started" in printed.stdout
-    assert "- max seed 1: not started" in (folder / "table.md").read_text()
+    assert "unfinished: not started: max seed 1" in printed.stdout
+    assert "- not started: max seed 1" in (folder / "table.md").read_text()
 
 
 def test_dry_run_lists_states_and_writes_nothing(study, tmp_path, started):

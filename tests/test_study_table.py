@@ -97,7 +97,7 @@ def test_every_line_of_the_table_has_all_columns(study, results):
 
 def test_unfinished_runs_are_listed_with_their_epoch(study, results):
     text = markdown(study, rows_of(study, [*results[:3], results_of(study)[3]]), [])
-    assert "- max seed 1: not started, epoch 0.0 of 6" in text
+    assert text.count("- not started: max seed 1\n") == 1
     assert "max/seed-1" not in text
 
 

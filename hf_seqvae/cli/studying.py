@@ -68,7 +68,7 @@ class JobScreen:
 
 def show_rows(console: Console, study: "Study", rows: "Sequence[Row]") -> None:
     """Print the figures that matter most, a line a run, and where all are."""
-    from hf_seqvae.study import difference_text, mean_text
+    from hf_seqvae.study import difference_text, mean_text, unfinished_lines
 
     plan = study.evaluation
     title = f"{study.name}: mean ± standard deviation over n seeds, nats a sentence"
@@ -90,14 +90,8 @@ def show_rows(console: Console, study: "Study", rows: "Sequence[Row]") -> None:
             _mean(row.costs.get("cpu_seconds"), 2),
         )
     console.print(table)
-    unfinished = [one for row in rows for one in row.results if not one.finished]
-    for one in unfinished:
-        console.print(
-            f"unfinished: {one.job.title}, {one.state}, epoch {one.epoch:.1f} of "
-            f"{one.job.recipe.training.epochs}",
-            style="yellow",
-            markup=False,
-        )
+    for line in unfinished_lines([one for row in rows for one in row.results]):
+        console.print(f"unfinished: {line}", style="yellow", markup=False)
     console.print(
         f"IW-NLL: K = {plan.iw_samples}, the first {plan.iw_sentences} {plan.split} sentences",
         style="dim",

@@ -15,6 +15,7 @@ from hf_seqvae.study.statistics import (
     rank_correlation,
     rank_correlation_interval,
 )
+from hf_seqvae.study.table import unfinished_lines
 from hf_seqvae.study.wording import difference_text, mean_text, number
 
 __all__ = [
@@ -46,5 +47,6 @@ __all__ = [
     "read_result",
     "read_table",
     "run_jobs",
+    "unfinished_lines",
     "write_study",
 ]

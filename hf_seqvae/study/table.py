@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from hf_seqvae.study.comparison import Row
 from hf_seqvae.study.hypothesis import Prediction
+from hf_seqvae.study.plan import NOT_STARTED
 from hf_seqvae.study.results import LIKELIHOOD, Result
 from hf_seqvae.study.schema import Study
 from hf_seqvae.study.statistics import RESAMPLES
@@ -42,9 +43,9 @@ def markdown(study: Study, rows: Sequence[Row], predictions: Sequence[Prediction
         reasons |= dict.fromkeys(notes)
         if reasons:
             parts.append(f"{UNDEFINED}: {'; '.join(reasons)}.")
-    unfinished = [one for row in rows for one in row.results if not one.finished]
+    unfinished = unfinished_lines([one for row in rows for one in row.results])
     if unfinished:
-        parts.append("## Unfinished\n\n" + "\n".join(_unfinished(one) for one in unfinished))
+        parts.append("## Unfinished\n\n" + "\n".join(f"- {line}" for line in unfinished))
     if any(prediction.correlation for prediction in predictions):
         parts.append(_hypothesis(study, predictions))
     return "\n\n".join(parts) + "\n"
@@ -60,7 +61,8 @@ def _preface(study: Study, finished: Sequence[Result]) -> str:
         f"Nats a sentence; weights with the best validation bound. IW-NLL: K = {plan.iw_samples} "
         f"importance samples, the first {sentences} sentences of the {plan.split} split "
         f"(*exact*: -log p(x) of a model without latents, same sentences); word PPL: of it, per "
-        f"word and EOS. All else: {split} sentences of the {plan.split} split, 1 posterior sample. "
+        f"word and EOS. All else: {split} sentences of the {plan.split} split, 1 posterior sample, "
+        "so that where these are more than those the two do not compare. "
         "MI and active units: of the most their estimator can say. tr Cov, relative variance and "
         "mean pairwise cosine: of the pooled features, before training -> after. wall x, CPU x: "
         f"seconds of training over those of {study.baseline} with the same seed. A run's first "
@@ -108,10 +110,22 @@ def _cap(finished: Sequence[Result], name: str) -> str:
     return f" of {max(caps):.2f}".removesuffix(".00") if caps else ""
 
 
-def _unfinished(one: Result) -> str:
-    epochs = one.job.recipe.training.epochs
-    elbo = "" if one.elbo is None else f", validation ELBO {one.elbo:.2f}"
-    return f"- {one.job.title}: {one.state}, epoch {one.epoch:.1f} of {epochs}{elbo}"
+def unfinished_lines(results: Sequence[Result]) -> list[str]:
+    """What is missing: a line for each run that has begun, one for all that have not."""
+    lines, waiting = [], {}
+    for one in results:
+        if one.finished:
+            continue
+        if one.state == NOT_STARTED:
+            waiting.setdefault(one.job.run, []).append(str(one.job.recipe.seed))
+            continue
+        epochs = one.job.recipe.training.epochs
+        elbo = "" if one.elbo is None else f", validation ELBO {one.elbo:.2f}"
+        lines.append(f"{one.job.title}: {one.state}, epoch {one.epoch:.1f} of {epochs}{elbo}")
+    if waiting:
+        rest = "; ".join(f"{run} seed {', '.join(seeds)}" for run, seeds in waiting.items())
+        lines.append(f"{NOT_STARTED}: {rest}")
+    return lines
 
 
 def _hypothesis(study: Study, predictions: Sequence[Prediction]) -> str:
