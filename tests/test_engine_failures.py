@@ -56,15 +56,16 @@ def test_a_full_disk_ends_the_run_with_the_last_good_checkpoint(tmp_path, full_d
 
 def poison(engine, step):
     """Make one weight NaN after `step` updates, as a diverging update would."""
-    update = engine.update
+    update = engine.update.step
 
-    def poisoned(batch, num_items, progress, *rest):
-        update(batch, num_items, progress, *rest)
-        if progress.step + 1 == step:
+    def poisoned(batch, done, num_items, sums):
+        seen = update(batch, done, num_items, sums)
+        if done + 1 == step:
             with torch.no_grad():
                 next(engine.trained.model.parameters()).view(-1)[0] = float("nan")
+        return seen
 
-    engine.update = poisoned
+    engine.update.step = poisoned
 
 
 @pytest.mark.parametrize("step", [5, 6, 8])
