@@ -8,7 +8,6 @@ text and to validate is not counted.
 """
 
 import argparse
-import json
 import platform
 import sys
 import tempfile
@@ -18,7 +17,7 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from datasets import disable_progress_bars
-from rounds import in_child
+from rounds import in_child, publish
 
 from hf_seqvae import recipe as recipes
 from hf_seqvae.engine import Engine
@@ -100,11 +99,7 @@ def main() -> None:
             results[kind] = in_child(trained, *arguments)
     ratio = results["aggressive"]["cpu_s"] / results["joint"]["cpu_s"]
     results["aggressive_over_joint_cpu"] = round(ratio, 2)
-    text = json.dumps(results, indent=2)
-    print(text)
-    if options.output:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(text + "\n")
+    publish(results, options.output)
 
 
 if __name__ == "__main__":

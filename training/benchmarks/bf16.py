@@ -6,14 +6,13 @@ Everyday sentences, the same start, batches and noise in both; validation in flo
 """
 
 import argparse
-import json
 import sys
 import tempfile
 from pathlib import Path
 
 import torch
 from datasets import Dataset, disable_progress_bars
-from rounds import processor
+from rounds import processor, publish
 from throughput import Bench
 from torch import nn
 
@@ -70,10 +69,7 @@ def main() -> None:
         "torch": torch.__version__,
         "command": " ".join(["python", *sys.argv]),
     }
-    text = json.dumps(results, indent=2)
-    print(text)
-    if options.output:
-        options.output.write_text(text + "\n")
+    publish(results, options.output)
 
 
 if __name__ == "__main__":

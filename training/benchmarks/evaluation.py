@@ -9,7 +9,6 @@ same sentences and, where they decode the same samples, on the same latents.
 
 import argparse
 import ctypes
-import json
 import os
 import platform
 import sys
@@ -20,7 +19,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from datasets import Dataset, disable_progress_bars
-from rounds import in_child, medians, status_kib
+from rounds import in_child, medians, publish, status_kib
 
 from hf_seqvae import SeqVAEConfig, SeqVAEModel
 from hf_seqvae.data import Collator
@@ -215,11 +214,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     for size in SIZES:
         results[size] = compare(size, options.sentences, options.samples, options.repeats)
-    text = json.dumps(results, indent=2)
-    print(text)
-    if options.output:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(text + "\n")
+    publish(results, options.output)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the benchmarks share: rounds in which contestants take turns, and memory of a child."""
+"""What the benchmarks share: rounds of contestants in turn, memory of a child, the results."""
 
 import json
 import os
@@ -77,3 +77,12 @@ def processor() -> str:
     fields = {name.strip(): value.strip() for name, value in lines.items()}
     flags = [flag for flag in ("avx512_bf16", "amx_bf16") if flag in fields["flags"].split()]
     return f"{fields['model name']}, {os.cpu_count()} cores, {' '.join(flags) or 'no bfloat16'}"
+
+
+def publish(results: dict, output: Path | None) -> None:
+    """Print the results as JSON, and write them to a file where one is named."""
+    text = json.dumps(results, indent=2, default=float)
+    print(text)
+    if output is not None:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(text + "\n")

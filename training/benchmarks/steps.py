@@ -7,7 +7,6 @@ a busy machine disturbs the first less than the second.
 """
 
 import argparse
-import json
 import sys
 import tempfile
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from rounds import in_child, medians, processor, ratios, status_kib
+from rounds import in_child, medians, processor, publish, ratios, status_kib
 from sizes import SIZES, build_batch, build_model, operations, products, timed
 from throughput import Bench
 from torch import nn
@@ -207,10 +206,7 @@ def main() -> None:
         "torch": torch.__version__,
         "command": " ".join(["python", *sys.argv]),
     }
-    text = json.dumps(results, indent=2, default=float)
-    print(text)
-    if options.output:
-        options.output.write_text(text + "\n")
+    publish(results, options.output)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ busy machine disturbs the first more than the second.
 
 import argparse
 import dataclasses
-import json
 import math
 import platform
 import sys
@@ -19,7 +18,7 @@ from pathlib import Path
 
 import torch
 from datasets import Dataset, disable_progress_bars
-from rounds import in_child, medians, status_kib
+from rounds import in_child, medians, publish, status_kib
 from torch import nn
 from transformers import TrainerCallback, TrainingArguments
 
@@ -294,11 +293,7 @@ def main() -> None:
             results["generation"][f"per_token_80_over_20_{kind}"] = round(
                 seconds["generate_80"][kind] / 4 / seconds["generate_20"][kind], 3
             )
-    text = json.dumps(results, indent=2)
-    print(text)
-    if options.output:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(text + "\n")
+    publish(results, options.output)
 
 
 if __name__ == "__main__":

@@ -6,13 +6,12 @@ Medians over rounds of CPU and wall seconds over those of the kept step in the s
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from rounds import processor, ratios
+from rounds import processor, publish, ratios
 from sizes import HIDDEN, SIZES, build_batch, build_model, timed
 from torch import Tensor, nn
 
@@ -195,10 +194,7 @@ def main() -> None:
         "torch": torch.__version__,
         "command": " ".join(["python", *sys.argv]),
     }
-    text = json.dumps(results, indent=2)
-    print(text)
-    if options.output:
-        options.output.write_text(text + "\n")
+    publish(results, options.output)
 
 
 if __name__ == "__main__":
