@@ -136,7 +136,15 @@ class SeqVAETrainer(Trainer):
         dataset: Any = self.train_dataset
         if dataset is None:
             raise ValueError("training needs a train_dataset.")
-        return self._loader(dataset, self._train_batch_size, shuffle=True)
+        loader = self._loader(dataset, self._train_batch_size, shuffle=True)
+        check_whole_batch(
+            self.accelerator.unwrap_model(self.model),
+            [self.objective],
+            num_micro_batches=self.args.gradient_accumulation_steps,
+            num_processes=self.args.world_size,
+            smallest_batch=loader.smallest_batch,
+        )
+        return loader
 
     def get_batch_samples(
         self, epoch_iterator: Iterator, num_batches: int, device: torch.device

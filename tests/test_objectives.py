@@ -149,7 +149,7 @@ def test_free_bits_without_a_variant_is_refused_because_many_share_the_name():
     [
         ({"free_bits": 0.5}, "'plain' has no free bits"),
         ({"capacity": 3.0}, "'plain' has no capacity.*capacity_batch_mean"),
-        ({"kl_term": HINGE, "capacity": 3.0}, "has no capacity"),
+        ({"kl_term": HINGE, "free_bits": 0.1, "capacity": 3.0}, "has no capacity"),
         ({"kl_term": "capacity_per_sentence", "free_bits": 1.0}, "has no free bits"),
         ({"kl_term": "capacity", "capacity": 3.0}, "capacity_per_sentence"),
         ({"mmd_weight": -1.0}, "mmd_weight must be finite"),
@@ -265,7 +265,9 @@ def test_an_empty_row_that_holds_nan_stays_outside_and_a_real_one_shows():
     for bad in (math.nan, math.inf):
         for kl_term in KL_TERMS:
             output.kl = torch.tensor([[bad], [0.0]])
-            loss, logs = Objective(kl_term=kl_term)(output, 0)
+            amount = KL_TERMS[kl_term].amount
+            objective = Objective(kl_term=kl_term, **({amount: 0.1} if amount else {}))
+            loss, logs = objective(output, 0)
             assert not torch.isfinite(loss) and not torch.isfinite(logs["kl"])
         output.kl = torch.zeros(2, 1)
         output.reconstruction_nll = torch.tensor([bad, 0.0])

@@ -1,6 +1,7 @@
 """Sigmoid and zero-phase schedules at hand-computed steps; the controller of a target rate."""
 
 import math
+import random
 
 import pytest
 
@@ -123,6 +124,39 @@ def test_a_rate_out_of_reach_is_an_error_that_says_what_is_in_reach():
     controller = TargetRate(rate=40.0, patience=300)
     with pytest.raises(ValueError, match=r"40 nats is out of reach.*KL is 1[12]\.\d+ nats"):
         simulate(controller, 2000)
+
+
+def test_a_rate_below_what_the_posterior_keeps_is_an_error_too():
+    controller = TargetRate(rate=1.0, patience=300, integral_gain=0.01)
+    with pytest.raises(ValueError, match=r"1 nats is out of reach.*maximum, 1,.*KL is 8.00 nats"):
+        for _ in range(3000):
+            controller.observe(8.0)
+
+
+def test_a_noisy_kl_does_not_hide_that_the_rate_is_out_of_reach():
+    noise = random.Random(0)
+    controller = TargetRate(rate=5.0)
+    with pytest.raises(ValueError, match="5 nats is out of reach"):
+        for _ in range(20_000):
+            controller.observe(max(0.0, noise.gauss(4.0, 0.7)))
+
+
+def test_noise_around_a_rate_that_is_held_is_no_error_and_nothing_is_missed():
+    noise, controller, kl = random.Random(0), TargetRate(rate=5.0, integral_gain=0.001), 0.0
+    for step in range(12_000):
+        kl += 0.05 * (12.0 * (1.0 - controller(step)) - kl)
+        controller.observe(max(0.0, kl + noise.gauss(0.0, 0.7)))
+    assert controller.missed() is None
+
+
+def test_a_run_that_ends_far_from_the_rate_says_so():
+    controller = TargetRate(rate=500.0)
+    assert controller.missed() is None  # nothing was seen yet
+    for _ in range(150):
+        controller.observe(3.2)
+    assert "3.20 nats at the end of training and not the target rate of 500" in str(
+        controller.missed()
+    )
 
 
 def test_a_rate_that_still_rises_at_the_smallest_beta_is_not_out_of_reach():

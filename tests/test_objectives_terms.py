@@ -112,11 +112,16 @@ def test_a_family_of_terms_is_no_term_and_the_error_lists_its_members():
 
 
 def test_an_objective_says_what_makes_it_no_sum_over_sentences():
-    assert Objective().reads_whole_batch is None
-    assert objective_of("capacity_batch_mean", 1.0).reads_whole_batch == (
-        "kl_term 'capacity_batch_mean'"
-    )
-    assert Objective(mmd_weight=2.0).reads_whole_batch == "mmd_weight"
+    assert Objective().batch_reader is None
+    mean = objective_of("capacity_batch_mean", 1.0).batch_reader
+    assert mean == ("kl_term 'capacity_batch_mean'", False)
+    assert Objective(mmd_weight=2.0).batch_reader == ("mmd_weight", True)
+
+
+@pytest.mark.parametrize("name", [name for name, term in KL_TERMS.items() if term.amount])
+def test_a_term_without_its_nats_would_be_the_plain_kl_and_is_refused(name):
+    with pytest.raises(ValueError, match=f"'{name}' needs {KL_TERMS[name].amount}"):
+        Objective(kl_term=name)
 
 
 # MMD

@@ -98,10 +98,12 @@ def reasons(draw: dict[str, dict[str, Any]]) -> list[str]:
     if draw["beta"].get("schedule") == "linear" and "rate" in draw["beta"]:
         found.append("not read by the schedule 'linear'")
     given = {draw["beta"].get("rate"), draw["objective"].get("capacity")}
-    if "committed_rate" in draw["posterior"] and 1.0 in given:
+    if draw["posterior"].get("posterior") == "committed_rate_gaussian" and 1.0 in given:
         found.append("out of reach")
     tied = draw["model"].get("tie_word_embeddings", False)
     if tied and draw["training"].get("encoder_updates") == "aggressive":
+        found.append("tie_word_embeddings")
+    if draw["phases"] and tied:
         found.append("tie_word_embeddings")
     if draw["phases"] and draw["training"].get("scheduler") == "linear":
         found.append("each of the phases begins anew|phases begins anew")

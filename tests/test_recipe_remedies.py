@@ -65,6 +65,22 @@ def test_phases_that_make_no_sense_are_refused(phases, message):
         with_phases(phases)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"training": {"epochs": 9, "max_steps": 30}}, "may end before the last of the phases"),
+        ({"model": {"tie_word_embeddings": True}}, "tie_word_embeddings makes its embeddings"),
+        ({"training": {"epochs": 9, "scheduler": "linear"}}, "each of the phases begins anew"),
+    ],
+)
+def test_phases_refuse_what_would_break_them(options, message):
+    phases = {"autoencoder": {"epochs": 2}, "vae": {"reset": ["decoder"]}}
+    values = {"phases": phases, "training": {"epochs": 9}}
+    Recipe.from_dict(values)
+    with pytest.raises(ValueError, match=message):
+        Recipe.from_dict(values | options)
+
+
 def test_a_mistyped_phase_on_the_command_line_is_refused():
     with pytest.raises(ValueError, match="Unknown phase 'autoencoders'"):
         load("quickstart", ["phases.autoencoders.epochs=2"])
@@ -94,13 +110,44 @@ def test_a_mistyped_phase_on_the_command_line_is_refused():
         (["training.encoder_updates=lagging"], "must be one of"),
         (
             ["objective={mmd_weight: 3}", "training.gradient_accumulation_steps=2"],
-            "objective.mmd_weight reads the whole batch",
+            "mmd_weight reads the whole batch, .* into 2 pieces",
         ),
         (
             ["objective={mmd_weight: 3}", "training.num_processes=2"],
-            "each process has a share",
+            "mmd_weight reads the whole batch, of which each of 2 processes",
         ),
-        (["objective.kl_term=free_bits"], "must be one of"),
+        (["objective.kl_term=free_bits"], "Several methods are called free bits"),
+        (["objective={kl_term: free_bits_batch_mean_mask}"], "needs free_bits, in nats"),
+        (["objective={kl_term: capacity_per_sentence}"], "needs capacity, in nats"),
+        (
+            ["model.posterior=batch_norm_gaussian", "model.batch_norm_gamma=2"]
+            + ["objective.beta={schedule: target_rate, rate: 1}"],
+            r"rate \(1\) is out of reach.*'batch_norm_gaussian' keeps the KL at 32 nats",
+        ),
+        (
+            ["model.posterior=batch_norm_gaussian", "objective={kl_term: capacity_batch_mean}"]
+            + ["objective.capacity=1"],
+            r"objective.capacity \(1\) is out of reach",
+        ),
+        (["model.posterior=batch_norm_gaussian", "model.committed_rate=5"], "committed_rate"),
+        (["model.latent_injection=[]"], "model: language_model"),
+        (["model.input_noise=foo"], "input_noise must be one of"),
+        (["model.input_noise=deletion"], "needs input_noise_rate"),
+        (
+            [
+                "objective.beta={schedule: cyclical_zero, num_epochs: 2, zero_fraction: 0.8, "
+                "ramp_fraction: 0.5}"
+            ],
+            "objective.beta: zero_fraction and ramp_fraction",
+        ),
+        (
+            ["objective.beta={schedule: target_rate, rate: 3, minimum: 1, maximum: 0.5}"],
+            "minimum must be below maximum",
+        ),
+        (
+            ["training.encoder_updates=aggressive", "training.inner_window=200"],
+            "must not be above max_inner_updates",
+        ),
         (["objective={kl_term: plain, capacity: 3}"], "'plain' has no capacity"),
     ],
 )

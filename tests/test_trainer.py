@@ -175,6 +175,14 @@ def test_remedies_of_the_loop_itself_are_the_engines(tmp_path, options, message)
         SeqVAETrainer(quiet_model(), arguments(tmp_path), train_dataset=rows(4), **options)
 
 
+def test_a_batch_of_one_sentence_is_refused_before_batch_normalisation_meets_it(tmp_path):
+    model = tiny_model(posterior="batch_norm_gaussian")
+    settings = arguments(tmp_path, per_device_train_batch_size=4, max_steps=1)
+    with pytest.raises(ValueError, match="single sentence"):
+        SeqVAETrainer(model, settings, train_dataset=rows(9)).train()
+    SeqVAETrainer(model, settings, train_dataset=rows(8)).train()
+
+
 @pytest.mark.parametrize(
     ("objective", "name"),
     [

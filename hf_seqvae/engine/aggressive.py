@@ -3,12 +3,13 @@
 Source: He et al. (lagging inference networks), arXiv 1901.05534, and its published code: before
 each update of the decoder the encoder is updated on that batch and then on batches drawn at random;
 after every 15 the mean loss a word is compared with that of the 15 before, and the inner loop stops
-where it did not fall. While this goes on, the decoder's turn leaves the encoder alone. It ends for
+where it rose. While this goes on, the decoder's turn leaves the encoder alone. It ends for
 good after the first validation whose mutual information is below that of the one before.
 
 Departures: one optimizer, which passes over parameters without a gradient; the gradient is clipped
 over the parameters that move, since those of the others are not computed; MI over all sentences of
-the validation, not within batches of 32; the loss that is compared has the plain KL at its weight.
+the validation, not within batches of 32; the loss that is compared has the plain KL at its weight
+and no MMD.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,6 +41,12 @@ class InnerLoop:
         for name in ("max_updates", "window"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}.")
+        if self.window > self.max_updates:
+            raise ValueError(
+                f"the inner loop is judged every {self.window} updates (inner_window) and ends "
+                f"after {self.max_updates} (max_inner_updates): it would never be. Make the "
+                "window the smaller one."
+            )
 
 
 class AggressiveUpdates:

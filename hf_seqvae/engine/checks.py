@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from hf_seqvae.objectives import Objective
+from hf_seqvae.objectives import BatchReader, Objective
 
 
 def check_engine(
@@ -58,23 +58,15 @@ def check_whole_batch(
     Raises:
         ValueError: naming what reads the batch, and the cure.
     """
-    readers = [(item.reads_whole_batch, bool(item.mmd_weight)) for item in objectives]
+    readers = [item.batch_reader for item in objectives]
     if getattr(model, "uses_batch_statistics", False):
-        readers.append(("the model's posterior", True))
+        readers.append(BatchReader("the model's posterior", alone=True))
         if smallest_batch == 1:
             raise ValueError(
                 "the model's posterior normalises over the sentences of a batch, and one batch of "
                 "each epoch has a single sentence. Choose a batch_size that leaves a rest of two "
                 "or more, or leave out a sentence (num_train)."
             )
-    for reader, alone in readers:
-        if reader is not None and num_micro_batches > 1:
-            raise ValueError(
-                f"{reader} reads the whole batch, which gradient accumulation cuts into "
-                f"{num_micro_batches} pieces. Set gradient_accumulation_steps to 1."
-            )
-        if reader is not None and alone and num_processes > 1:
-            raise ValueError(
-                f"{reader} reads the whole batch, of which each of {num_processes} processes has "
-                "a share. Train on one process."
-            )
+    for reader in readers:
+        if reader is not None:
+            reader.refuse_cut(num_micro_batches=num_micro_batches, num_processes=num_processes)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -44,6 +45,8 @@ from hf_seqvae.evaluation import Report, evaluate
 from hf_seqvae.model.modeling_lstm import SeqVAELSTMForCausalLM
 from hf_seqvae.model.modeling_seqvae import SeqVAEModel
 from hf_seqvae.recipe import Recipe
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -139,6 +142,10 @@ def train(
     )
     if not accelerator.is_main_process:
         return result
+    controller = engine.trained.controller
+    missed = None if controller is None else controller.missed()
+    if missed is not None:
+        logger.warning(missed)
     return dataclasses.replace(result, report=_report(recipe, text, accelerator, result))
 
 

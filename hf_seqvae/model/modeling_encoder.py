@@ -50,6 +50,7 @@ class SeqVAEPreTrainedModel(PreTrainedModel):
             init.zeros_(module.bias)
             init.zeros_(module.running_mean)
             init.ones_(module.running_var)
+            init.zeros_(module.num_batches_tracked)
         else:
             initialize_module(module, self.config.initializer)
 

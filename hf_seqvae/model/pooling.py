@@ -80,7 +80,9 @@ def max_pool(hidden: Tensor, mask: Tensor) -> Tensor:
 def abs_max_pool(hidden: Tensor, mask: Tensor) -> Tensor:
     """The value of largest magnitude of each coordinate over real tokens, sign kept, (B, H)."""
     mask = _checked(hidden, mask)
-    position = hidden.detach().abs().masked_fill(~mask[..., None], -1.0).argmax(dim=1)  # (B, H)
+    sizes = hidden.detach().abs().masked_fill(~mask[..., None], -1.0)
+    # (B, H, T): over its last dimension argmax reads memory in order
+    position = sizes.transpose(1, 2).contiguous().argmax(dim=-1)  # (B, H)
     return hidden.gather(1, position[:, None]).squeeze(1)
 
 

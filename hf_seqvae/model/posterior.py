@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -56,6 +57,18 @@ class DiagonalGaussian:
         return kl_to_standard_normal(self.mean, self.logvar)
 
 
+def project(projection: nn.Linear, pooled: Tensor) -> tuple[Tensor, Tensor]:
+    """Pooled features (B, H) -> two halves (B, Z) in float32 or wider, also under autocast.
+
+    In bf16 means that lie close together would round to one.
+    """
+    pooled = at_least_float32(pooled)
+    with torch.autocast(pooled.device.type, enabled=False):
+        both = F.linear(pooled, projection.weight.to(pooled.dtype))
+    first, second = both.chunk(2, dim=-1)
+    return first, second
+
+
 class GaussianPosterior(nn.Module):
     """The posterior head: pooled (B, H) -> q(z|x), one bias-free linear map to (mu, logvar).
 
@@ -72,5 +85,5 @@ class GaussianPosterior(nn.Module):
 
     def forward(self, pooled: Tensor) -> DiagonalGaussian:
         """Pooled features (B, H) -> DiagonalGaussian over (B, Z)."""
-        mu, logvar = at_least_float32(self.projection(pooled)).chunk(2, dim=-1)  # (B, Z) each
+        mu, logvar = project(self.projection, pooled)
         return DiagonalGaussian(mu, logvar)

@@ -7,7 +7,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .posterior import DiagonalGaussian, GaussianPosterior, at_least_float32
+from .posterior import DiagonalGaussian, GaussianPosterior, project
 
 # rates a latent dimension that a variance cap reaches in float32, which ends at exp(-87)
 SMALLEST_RATE, LARGEST_RATE = 1e-6, 40.0
@@ -17,7 +17,8 @@ class FixedScaleBatchNorm(nn.Module):
     """Values (B, Z) -> mean `bias` and standard deviation `gamma` over the batch, by dimension.
 
     `gamma` is a number that nothing trains, `bias` a parameter. In eval() the running statistics
-    stand in for those of the batch.
+    stand in for those of the batch: means over the first batches, then with the weight `momentum`
+    for the newest, so that they are of the right size from the first batch on.
     """
 
     eps = 1e-12  # variances of 5e-9 occur, beside which the usual 1e-5 would be everything
@@ -25,6 +26,7 @@ class FixedScaleBatchNorm(nn.Module):
 
     running_mean: Tensor
     running_var: Tensor
+    num_batches_tracked: Tensor
 
     def __init__(self, size: int, gamma: float):
         super().__init__()
@@ -32,6 +34,7 @@ class FixedScaleBatchNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(size))
         self.register_buffer("running_mean", torch.zeros(size))
         self.register_buffer("running_var", torch.ones(size))
+        self.register_buffer("num_batches_tracked", torch.zeros((), dtype=torch.long))
 
     def forward(self, values: Tensor) -> Tensor:
         """(B, Z) -> (B, Z), in the dtype of `values`."""
@@ -40,8 +43,10 @@ class FixedScaleBatchNorm(nn.Module):
             var, mean = torch.var_mean(values, dim=0, correction=0)
             with torch.no_grad():
                 unbiased = var * len(values) / (len(values) - 1)
-                self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
-                self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
+                self.num_batches_tracked += 1
+                weight = (1.0 / self.num_batches_tracked).clamp(min=self.momentum)
+                for kept, new in ((self.running_mean, mean), (self.running_var, unbiased)):
+                    kept.lerp_(new.to(kept.dtype), weight.to(kept.dtype))
         else:
             mean, var = self.running_mean.to(values.dtype), self.running_var.to(values.dtype)
         scale = self.gamma * torch.rsqrt(var + self.eps)
@@ -93,11 +98,7 @@ class BatchNormGaussianPosterior(nn.Module):
 
     def forward(self, pooled: Tensor) -> DiagonalGaussian:
         """Pooled features (B, H) -> DiagonalGaussian over (B, Z)."""
-        pooled = at_least_float32(pooled)
-        # in bf16 means this close together would round to one, and the rest be scaled up as noise
-        with torch.autocast(pooled.device.type, enabled=False):
-            both = F.linear(pooled, self.projection.weight.to(pooled.dtype))
-        mu, logvar = both.chunk(2, dim=-1)  # (B, Z) each
+        mu, logvar = project(self.projection, pooled)
         return DiagonalGaussian(self.batch_norm(mu), logvar)
 
 
@@ -149,7 +150,7 @@ class CommittedRatePosterior(nn.Module):
 
     def forward(self, pooled: Tensor) -> DiagonalGaussian:
         """Pooled features (B, H) -> DiagonalGaussian over (B, Z)."""
-        mu, raw = at_least_float32(self.projection(pooled)).chunk(2, dim=-1)  # (B, Z) each
+        mu, raw = project(self.projection, pooled)
         return DiagonalGaussian(mu, self.log_variance_cap - F.softplus(raw))
 
 

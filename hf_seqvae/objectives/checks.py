@@ -1,6 +1,32 @@
-"""Checks of numbers that schedules and objectives share."""
+"""Checks that schedules and objectives share, and what reads a whole batch at once."""
 
 import math
+from typing import NamedTuple
+
+
+class BatchReader(NamedTuple):
+    """A part of the loss that is no sum over sentences.
+
+    Attributes:
+        name: for messages.
+        alone: its statistic cannot be gathered over processes.
+    """
+
+    name: str
+    alone: bool
+
+    def refuse_cut(self, *, num_micro_batches: int, num_processes: int) -> None:
+        """Raises where the batch is cut, so that no part of it sees the whole."""
+        if num_micro_batches > 1:
+            raise ValueError(
+                f"{self.name} reads the whole batch, which gradient accumulation cuts into "
+                f"{num_micro_batches} pieces. Set gradient_accumulation_steps to 1."
+            )
+        if self.alone and num_processes > 1:
+            raise ValueError(
+                f"{self.name} reads the whole batch, of which each of {num_processes} processes "
+                "has a share. Train on one process."
+            )
 
 
 def check_weight(name: str, value: float) -> None:

@@ -77,26 +77,22 @@ class KLTerm(NamedTuple):
     Attributes:
         function: (kl (B, Z), amount, detached mean of kl over the whole batch (Z,)) -> (B,).
         amount: what its number of nats is called: "free_bits", "capacity", or None for none.
-        unit: what that number counts for: each "dimension", each "sentence" or the "batch" mean.
         per_batch: it reads the mean over the batch.
     """
 
     function: Callable[..., Tensor]
     amount: str | None = None
-    unit: str = "sentence"
     per_batch: bool = False
 
 
 KL_TERMS: dict[str, KLTerm] = {
     "plain": KLTerm(plain),
     "free_bits_per_sentence_mask": KLTerm(free_bits_per_sentence_mask, "free_bits"),
-    "free_bits_per_dimension_mask": KLTerm(free_bits_per_dimension_mask, "free_bits", "dimension"),
-    "free_bits_per_dimension_hinge": KLTerm(
-        free_bits_per_dimension_hinge, "free_bits", "dimension"
-    ),
+    "free_bits_per_dimension_mask": KLTerm(free_bits_per_dimension_mask, "free_bits"),
+    "free_bits_per_dimension_hinge": KLTerm(free_bits_per_dimension_hinge, "free_bits"),
     "free_bits_batch_mean_mask": KLTerm(free_bits_batch_mean_mask, "free_bits", per_batch=True),
     "free_bits_batch_dimension_hinge": KLTerm(
-        free_bits_batch_dimension_hinge, "free_bits", "dimension", per_batch=True
+        free_bits_batch_dimension_hinge, "free_bits", per_batch=True
     ),
     "capacity_per_sentence": KLTerm(capacity_per_sentence, "capacity"),
     "capacity_batch_mean": KLTerm(capacity_batch_mean, "capacity", per_batch=True),

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hf_seqvae.objectives.checks import check_weight
+from hf_seqvae.objectives.checks import BatchReader, check_weight
 from hf_seqvae.objectives.kl_terms import KL_TERMS, plain, unknown_kl_term
 from hf_seqvae.objectives.mmd import mmd_to_standard_normal
 from hf_seqvae.objectives.schedules import SCHEDULES, ConstantSchedule, Schedule
@@ -26,13 +26,13 @@ class Objective:
     Args:
         beta: weight of the KL term, a function of the number of optimizer updates made.
         kl_term: a name in KL_TERMS.
-        free_bits: nats that cost nothing, of each latent dimension or of each sentence as the term
-            says; only for the free-bits terms.
+        free_bits: the threshold of the free-bits terms in nats: of a dimension, a sentence or the
+            batch's mean, as the term's name says.
         normalization: what `num_items` counts where the caller does not give it: "token" (words and
             EOS) or "sequence".
         capacity: C nats a sentence; only for the capacity terms.
-        mmd_weight: lambda of InfoVAE, the weight of the MMD between the batch's latents and the
-            prior, in units of a sentence's nats; beta is its 1 - alpha.
+        mmd_weight: weight of the MMD between the batch's latents and the prior, in units of a
+            sentence's nats: alpha + lambda - 1 of InfoVAE, where beta is 1 - alpha.
     """
 
     beta: Schedule = field(default_factory=ConstantSchedule)
@@ -61,14 +61,9 @@ class Objective:
         check_amounts(self.kl_term, free_bits=self.free_bits, capacity=self.capacity)
 
     @property
-    def reads_whole_batch(self) -> str | None:
-        """The option that makes the loss no sum over sentences; None where it is one.
-
-        Such a loss is refused where a batch is cut into micro-batches.
-        """
-        if self.mmd_weight:
-            return "mmd_weight"
-        return f"kl_term {self.kl_term!r}" if KL_TERMS[self.kl_term].per_batch else None
+    def batch_reader(self) -> BatchReader | None:
+        """What makes the loss no sum over sentences; None where it is one."""
+        return batch_reader(self.kl_term, self.mmd_weight)
 
     def __call__(
         self,
@@ -82,7 +77,7 @@ class Objective:
 
         A row without a token to predict (`num_tokens == 0`) counts nothing. With the same global
         `num_items` given to each, the losses of micro-batches add up to the loss of the whole
-        batch, and so do their gradients, unless the loss `reads_whole_batch`.
+        batch, and so do their gradients, unless there is a `batch_reader`.
 
         Args:
             output: holds `reconstruction_nll` (B,), `kl` (B, Z), both in nats, and `num_tokens`
@@ -160,14 +155,29 @@ def summarize(sums: Mapping[str, Any], beta: float) -> dict[str, float]:
     return figures
 
 
+def batch_reader(kl_term: str, mmd_weight: float) -> BatchReader | None:
+    """The part of an objective that reads the whole batch."""
+    if mmd_weight:
+        return BatchReader("mmd_weight", alone=True)
+    if KL_TERMS[kl_term].per_batch:
+        return BatchReader(f"kl_term {kl_term!r}", alone=False)
+    return None
+
+
 def check_amounts(kl_term: str, *, free_bits: float, capacity: float) -> None:
-    """Raises where a KL term is given nats that it does not read."""
+    """Raises where a KL term is given nats that it does not read, or not those that it does."""
     for name, value in (("free_bits", free_bits), ("capacity", capacity)):
         readers = [term for term, what in KL_TERMS.items() if what.amount == name]
+        words = name.replace("_", " ")
         if value and kl_term not in readers:
             raise ValueError(
-                f"kl_term {kl_term!r} has no {name.replace('_', ' ')}, got {name}={value}. "
+                f"kl_term {kl_term!r} has no {words}, got {name}={value}. "
                 f"Set {name} to 0, or kl_term to one of {readers}."
+            )
+        if not value and kl_term in readers:
+            raise ValueError(
+                f"kl_term {kl_term!r} needs {name}, in nats: without {words} it is the plain KL. "
+                f"Set {name}, or kl_term to 'plain'."
             )
 
 

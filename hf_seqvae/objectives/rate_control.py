@@ -17,19 +17,21 @@ class TargetRate:
     is not summed. Source: Shao et al. (ControlVAE), arXiv 2004.05988, algorithm 1, whose gains for
     text are P = 0.01 and I = 0.0001.
 
-    Its last two fields are its whole state: a resumed run goes on exactly.
+    Its last six fields are its whole state: a resumed run goes on exactly.
 
     Args:
         rate: target KL, nats a sentence.
         proportional_gain: P.
         integral_gain: I.
         minimum, maximum: of beta.
-        patience: updates at `minimum` after which the rate is out of reach, unless it still rises.
+        patience: updates at either limit after which the rate is out of reach, unless the KL still
+            moves towards it.
         beta: the weight of the next update; `minimum` at the start.
         error_sum: the sum of e.
-        num_at_minimum: updates running at which `minimum` left the KL below the rate.
-        risen_from: the KL, smoothed, when the last of those runs of `patience` updates began.
         smoothed_rate: the KL, smoothed over some 100 updates; None before the first.
+        num_at_minimum, num_at_maximum: updates running at which that limit of beta left the
+            smoothed KL below, or above, the rate.
+        moved_from: the smoothed KL when the last `patience` of those began.
     """
 
     rate: float
@@ -40,9 +42,10 @@ class TargetRate:
     patience: int = 2000
     beta: float | None = None
     error_sum: float = 0.0
-    num_at_minimum: int = 0
-    risen_from: float = 0.0
     smoothed_rate: float | None = None
+    num_at_minimum: int = 0
+    num_at_maximum: int = 0
+    moved_from: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the target, the gains and the limits."""
@@ -69,8 +72,8 @@ class TargetRate:
         """Take the mean KL of the batch just trained on, nats a sentence, over all processes.
 
         Raises:
-            ValueError: the rate is out of reach: at the smallest beta the KL stays below it and
-                has stopped rising.
+            ValueError: the rate is out of reach: at the limit of beta the KL stays on the wrong
+                side of it and no longer moves towards it.
         """
         error = self.rate - kl
         proportional = self.proportional_gain / (1.0 + math.exp(min(error, 700.0)))
@@ -84,25 +87,43 @@ class TargetRate:
         self.smoothed_rate = before + (kl - before) / 100
         self._watch_reach()
 
+    def missed(self) -> str | None:
+        """What a run ends with in place of the rate; None where it is within a tenth of it."""
+        found = self.smoothed_rate
+        if found is None or abs(found - self.rate) <= 0.1 * self.rate:
+            return None
+        return (
+            f"the KL is {found:.2f} nats at the end of training and not the target rate of "
+            f"{self.rate:g}: beta is {self.beta:.3g}. Train longer, or raise integral_gain "
+            f"({self.integral_gain:g})."
+        )
+
     def _watch_reach(self) -> None:
-        rate = self.smoothed_rate
-        assert rate is not None
-        if self.beta != self.minimum or rate >= self.rate:
-            self.num_at_minimum = 0
+        rate, beta = self.smoothed_rate, self.beta
+        assert rate is not None and beta is not None
+        # a single batch above the rate lifts beta by the proportional part and no more
+        low = rate < self.rate and beta <= self.minimum + self.proportional_gain
+        high = rate > self.rate and beta >= self.maximum
+        if not self.num_at_minimum + self.num_at_maximum:
+            self.moved_from = rate
+        self.num_at_minimum = self.num_at_minimum + 1 if low else 0
+        self.num_at_maximum = self.num_at_maximum + 1 if high else 0
+        if max(self.num_at_minimum, self.num_at_maximum) < self.patience:
             return
-        if self.num_at_minimum == 0:
-            self.risen_from = rate
-        self.num_at_minimum += 1
-        if self.num_at_minimum < self.patience:
-            return
-        if rate < 1.02 * self.risen_from:
+        stuck = rate < 1.02 * self.moved_from if low else rate > 0.98 * self.moved_from
+        if stuck:
+            limit = f"minimum, {self.minimum:g}" if low else f"maximum, {self.maximum:g}"
+            cure = (
+                "Choose a rate below that, a larger latent_size, or a longer patience."
+                if low
+                else "Choose a rate above that, a larger maximum, or a longer patience."
+            )
             raise ValueError(
                 f"a target rate of {self.rate:g} nats is out of reach: beta has been at its "
-                f"minimum, {self.minimum:g}, for {self.patience} updates, and the KL is "
-                f"{rate:.2f} nats and no longer rises. Choose a rate below that, a larger "
-                "latent_size, or a longer patience."
+                f"{limit}, for {self.patience} updates, and the KL is {rate:.2f} nats and no "
+                f"longer {'rises' if low else 'falls'}. {cure}"
             )
-        self.num_at_minimum = 0
+        self.num_at_minimum = self.num_at_maximum = 0
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
@@ -114,4 +135,11 @@ class TargetRate:
             setattr(self, name, state[name])
 
 
-_STATE = ("beta", "error_sum", "num_at_minimum", "risen_from", "smoothed_rate")
+_STATE = (
+    "beta",
+    "error_sum",
+    "smoothed_rate",
+    "num_at_minimum",
+    "num_at_maximum",
+    "moved_from",
+)

@@ -1,6 +1,5 @@
 """From a recipe to the objects of a run: config, model, objective, optimizer, learning rate."""
 
-import copy
 import dataclasses
 import difflib
 import inspect
@@ -8,7 +7,6 @@ import logging
 from typing import Any, cast
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase, get_scheduler
@@ -19,8 +17,8 @@ from hf_seqvae.model.configuration_seqvae import SeqVAEConfig
 from hf_seqvae.model.modeling_lstm import SeqVAELSTMForCausalLM
 from hf_seqvae.model.modeling_seqvae import SeqVAEModel
 from hf_seqvae.objectives import Objective, build_schedule
-from hf_seqvae.recipe.model_keys import field_names, part_config_class
-from hf_seqvae.recipe.objective import BETA_OPTIONS, BetaRecipe
+from hf_seqvae.recipe.model_config import Vocabulary, model_config
+from hf_seqvae.recipe.objective import schedule_values
 from hf_seqvae.recipe.phases import PhaseRecipe, phase_objective
 from hf_seqvae.recipe.schema import Recipe
 from hf_seqvae.recipe.training import PLATEAU_HALVING
@@ -40,10 +38,16 @@ def build_objective(
     """
     parts = recipe.objective if phase is None else phase_objective(phase, recipe.objective)
     epochs = recipe.training.epochs if phase is None else int(phase.epochs or 0)
+    beta, length = parts.beta, (parts.beta.num_epochs or 0.0) + (parts.beta.delay_epochs or 0.0)
+    if length > epochs:
+        logger.warning(
+            "beta moves for %g epochs but training ends after %d: it stops on the way. Shorten "
+            "objective.beta.num_epochs.",
+            length,
+            epochs,
+        )
     return Objective(
-        beta=build_schedule(
-            parts.beta.schedule, **_schedule_values(parts.beta, epochs, steps_per_epoch)
-        ),
+        beta=build_schedule(beta.schedule, **schedule_values(beta, steps_per_epoch)),
         kl_term=parts.kl_term,
         free_bits=parts.free_bits,
         capacity=parts.capacity,
@@ -69,28 +73,9 @@ def build_config(
     Raises:
         ValueError: what the config itself refuses.
     """
-    if decoder_tokenizer is None:
-        decoder_tokenizer = tokenizer
-    keys = copy.deepcopy(recipe.model)
-    if recipe.is_language_model:
-        keys = keys.get("decoder", {}) | special_token_ids(decoder_tokenizer)
-        return _checked(SeqVAELSTMConfig, keys | {"vocab_size": len(decoder_tokenizer)})
-    for part, its_tokenizer in (("encoder", tokenizer), ("decoder", decoder_tokenizer)):
-        section = keys.get(part) or {}
-        config_class = part_config_class(part, section)
-        known = field_names(config_class)
-        ids = special_token_ids(its_tokenizer)
-        section |= {name: value for name, value in ids.items() if name in known}
-        keys[part] = section | {
-            "model_type": config_class.model_type,
-            "vocab_size": len(its_tokenizer),
-        }
-    ends = special_token_ids(tokenizer)
-    keys |= special_token_ids(decoder_tokenizer)
-    keys["decoder_start_token_id"] = keys["bos_token_id"]
-    keys["special_token_ids"] = sorted({ends["bos_token_id"], ends["eos_token_id"]})
-    keys["encoder_unk_token_id"] = ends["unk_token_id"]
-    return _checked(SeqVAEConfig, keys)
+    own = _vocabulary(tokenizer)
+    target = own if decoder_tokenizer is None else _vocabulary(decoder_tokenizer)
+    return model_config(recipe.model, own, target)
 
 
 def build_model(
@@ -208,45 +193,8 @@ def special_token_ids(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
     }
 
 
-def _schedule_values(beta: BetaRecipe, epochs: int, steps_per_epoch: int | None) -> dict[str, Any]:
-    """Arguments of the schedule class; what the recipe leaves out is that class's, or 0 -> 1."""
-    values: dict[str, Any] = {
-        name: getattr(beta, name)
-        for name in BETA_OPTIONS[beta.schedule]
-        if getattr(beta, name) is not None
-    }
-    if "num_steps" not in BETA_OPTIONS[beta.schedule]:
-        return values
-
-    def steps(length: float) -> int:
-        if steps_per_epoch is None:
-            raise ValueError(
-                "objective.beta counts epochs, whose length is not known here: set num_steps "
-                "instead."
-            )
-        return round(length * steps_per_epoch)
-
-    if beta.num_epochs is not None and beta.num_epochs + (beta.delay_epochs or 0.0) > epochs:
-        logger.warning(
-            "beta moves for %g epochs but training ends after %d: it stops on the way. Shorten "
-            "objective.beta.num_epochs.",
-            beta.num_epochs + (beta.delay_epochs or 0.0),
-            epochs,
-        )
-    values = {"start": 0.0, "end": 1.0} | values
-    if values.pop("num_epochs", None) is not None:
-        values["num_steps"] = max(1, steps(beta.num_epochs or 0.0))
-    if values.pop("delay_epochs", None):
-        values["delay"] = steps(beta.delay_epochs or 0.0)
-    return values
-
-
-def _checked(config_class: Any, keys: dict[str, Any]) -> Any:
-    """The config, what it refuses said of the recipe."""
-    try:
-        return config_class(**keys)
-    except StrictDataclassError as error:
-        raise ValueError(f"The model of the recipe: {error.__cause__ or error}") from error
+def _vocabulary(tokenizer: PreTrainedTokenizerBase) -> Vocabulary:
+    return Vocabulary(len(tokenizer), special_token_ids(tokenizer))
 
 
 def _default(config_class: type[PreTrainedConfig], name: str) -> Any:

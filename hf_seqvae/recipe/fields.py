@@ -17,9 +17,10 @@ def option(default: Any, help: str, **rules: Any) -> Any:
     Args:
         default: the value, or a function that makes it (a dict, a section).
         help: what it is, with its unit.
-        **rules: `choices` (allowed strings), `minimum` (allowed itself), `above` and `below` (not
-            allowed themselves), `shown` (default to show where it is worked out later), `neutral`
-            (True: no influence on the weights, so a run may go on with another value).
+        **rules: `choices` (allowed strings), `words` (the same, for help alone), `minimum` (allowed
+            itself), `above` and `below` (not allowed themselves), `shown` (default to show where it
+            is worked out later), `neutral` (True: no influence on the weights, so a run may go on
+            with another value).
     """
     metadata = {"help": help, **rules}
     if callable(default):

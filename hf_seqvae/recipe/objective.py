@@ -1,11 +1,18 @@
 """The sections of a recipe about what is optimised; contradictions inside them are refused."""
 
 import dataclasses
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from hf_seqvae.objectives import KL_TERMS, SCHEDULES, Objective, check_amounts
+from hf_seqvae.objectives import (
+    KL_TERMS,
+    SCHEDULES,
+    build_schedule,
+    check_amounts,
+    unknown_kl_term,
+)
 from hf_seqvae.recipe.fields import check_fields, option
 
+_MANY_STEPS = 10**6  # of an epoch whose length nobody knows yet
 # options of beta that each schedule reads
 BETA_OPTIONS = {
     "constant": ("value",),
@@ -110,6 +117,37 @@ class BetaRecipe:
                 "objective.beta.num_steps, "
                 f"got {self.num_epochs} and {self.num_steps}."
             )
+        try:
+            build_schedule(self.schedule, **schedule_values(self, _MANY_STEPS))
+        except ValueError as error:
+            raise ValueError(f"objective.beta: {error}") from error
+
+
+def schedule_values(beta: BetaRecipe, steps_per_epoch: int | None) -> dict[str, Any]:
+    """Arguments of the schedule class; what the recipe leaves out is that class's, or 0 -> 1.
+
+    Args:
+        beta: the section.
+        steps_per_epoch: optimizer updates; needed where beta counts epochs.
+    """
+    read = BETA_OPTIONS[beta.schedule]
+    values: dict[str, Any] = {
+        name: getattr(beta, name) for name in read if getattr(beta, name) is not None
+    }
+    if "num_steps" not in read:
+        return values
+    values = {"start": 0.0, "end": 1.0} | values
+    lengths = {"num_epochs": "num_steps", "delay_epochs": "delay"}
+    for epochs, steps in lengths.items():
+        length = values.pop(epochs, 0.0)
+        if length and steps_per_epoch is None:
+            raise ValueError(
+                "objective.beta counts epochs, whose length is not known here: set num_steps "
+                "instead."
+            )
+        if length:
+            values[steps] = max(1, round(length * (steps_per_epoch or 0)))
+    return values
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,10 +156,11 @@ class ObjectiveRecipe:
 
     SECTION: ClassVar[str] = "objective."
     beta: BetaRecipe = option(BetaRecipe, "weight of the KL term")
-    kl_term: str = option("plain", "how the KL enters the loss", choices=tuple(KL_TERMS))
+    kl_term: str = option("plain", "how the KL enters the loss", words=tuple(KL_TERMS))
     free_bits: float = option(
         0.0,
-        "nats that cost nothing, of each dimension or each sentence as kl_term's name says",
+        "threshold of the free-bits terms in nats: of a dimension, a sentence or the batch's mean, "
+        "as kl_term's name says",
         minimum=0.0,
     )
     capacity: float = option(
@@ -129,19 +168,17 @@ class ObjectiveRecipe:
     )
     mmd_weight: float = option(
         0.0,
-        "InfoVAE: weight of the MMD between the batch's latents and the prior (arXiv 1706.02262)",
+        "weight of the MMD between the batch's latents and the prior: alpha + lambda - 1 of "
+        "InfoVAE, beta being 1 - alpha (arXiv 1706.02262)",
         minimum=0.0,
     )
 
     def __post_init__(self) -> None:
         """Check types, limits and contradictions."""
         check_fields(self)
+        if self.kl_term not in KL_TERMS:
+            raise ValueError(f"objective.{unknown_kl_term(self.kl_term)}")
         try:
             check_amounts(self.kl_term, free_bits=self.free_bits, capacity=self.capacity)
         except ValueError as error:
             raise ValueError(f"objective.kl_term: {error}") from error
-
-    @property
-    def reads_whole_batch(self) -> str | None:
-        """As of `Objective`: the option that makes the loss no sum over sentences."""
-        return Objective(kl_term=self.kl_term, mmd_weight=self.mmd_weight).reads_whole_batch

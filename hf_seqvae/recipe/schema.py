@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from hf_seqvae.objectives import BatchReader, batch_reader
 from hf_seqvae.recipe.fields import (
     check_fields,
     from_mapping,
@@ -18,6 +19,7 @@ from hf_seqvae.recipe.fields import (
     type_words,
     unknown_key,
 )
+from hf_seqvae.recipe.model_config import kept_rate, model_config
 from hf_seqvae.recipe.model_keys import LANGUAGE_MODEL, canonical_model, check_model_keys
 from hf_seqvae.recipe.objective import ObjectiveRecipe
 from hf_seqvae.recipe.phases import build_phases
@@ -65,12 +67,14 @@ class Recipe:
         if not self.name or "/" in self.name or self.name != self.name.strip():
             raise ValueError(f"name must be a word without slashes, got {self.name!r}.")
         check_model_keys(self.model)
+        model_config(self.model)
         if self.is_language_model:
             self._check_without_latents()
         if self.data.streaming:
             self._check_stream()
         self._check_phases()
         self._check_batch()
+        self._check_aggressive()
         self._check_rates()
 
     @property
@@ -109,7 +113,8 @@ class Recipe:
             )
 
     def _check_phases(self) -> None:
-        if not build_phases(self.phases, self.training.epochs):
+        phases = build_phases(self.phases, self.training.epochs)
+        if not phases:
             return
         if self.training.scheduler not in (None, PLATEAU_HALVING):
             raise ValueError(
@@ -120,53 +125,61 @@ class Recipe:
             raise ValueError(
                 "phases count epochs, which a stream does not have: leave out data.streaming."
             )
+        if self.training.max_steps is not None:
+            raise ValueError(
+                f"training.max_steps ({self.training.max_steps}) may end before the last of the "
+                "phases begins, whose model alone has a prior. Shorten training.epochs."
+            )
+        if any(phase.reset for phase in phases) and self.model.get("tie_word_embeddings"):
+            raise ValueError(
+                "phases reset a part, and model.tie_word_embeddings makes its embeddings the other "
+                "part's too. Untie them, or leave out reset."
+            )
 
     def _check_batch(self) -> None:
         """What reads the whole batch is refused where the batch is cut."""
-        training = self.training
-        reader = self.objective.reads_whole_batch
-        name = f"objective.{reader}"
+        training, objective = self.training, self.objective
+        readers = [batch_reader(objective.kl_term, objective.mmd_weight)]
         if self.model.get("posterior") == "batch_norm_gaussian":
-            reader = name = "model.posterior 'batch_norm_gaussian'"
-        if reader is not None and training.gradient_accumulation_steps > 1:
-            raise ValueError(
-                f"{name} reads the whole batch, which training.gradient_accumulation_steps = "
-                f"{training.gradient_accumulation_steps} cuts into pieces. Set that to 1."
-            )
-        alone = "posterior" in name or "mmd" in name
-        if reader is not None and alone and (training.num_processes or 1) > 1:
-            raise ValueError(
-                f"{name} reads the whole batch, of which each process has a share. Set "
-                f"training.num_processes to 1, got {training.num_processes}."
-            )
-        if training.encoder_updates == "aggressive":
-            if self.data.streaming:
-                raise ValueError(
-                    "training.encoder_updates 'aggressive' draws batches at random, which a stream "
-                    "cannot: leave out data.streaming."
+            readers.append(BatchReader("model.posterior 'batch_norm_gaussian'", alone=True))
+        for reader in readers:
+            if reader is not None:
+                reader.refuse_cut(
+                    num_micro_batches=training.gradient_accumulation_steps,
+                    num_processes=training.num_processes or 1,
                 )
-            if self.model.get("tie_word_embeddings"):
-                raise ValueError(
-                    "training.encoder_updates 'aggressive' updates the encoder alone, and "
-                    "model.tie_word_embeddings makes its embeddings the decoder's. Untie them."
-                )
+
+    def _check_aggressive(self) -> None:
+        if self.training.encoder_updates != "aggressive":
+            return
+        if self.data.streaming:
+            raise ValueError(
+                "training.encoder_updates 'aggressive' draws batches at random, which a stream "
+                "cannot: leave out data.streaming."
+            )
+        if self.model.get("tie_word_embeddings"):
+            raise ValueError(
+                "training.encoder_updates 'aggressive' updates the encoder alone, and "
+                "model.tie_word_embeddings makes its embeddings the decoder's. Untie them."
+            )
 
     def _check_rates(self) -> None:
         """One weight of the KL, and no rate below that which the posterior keeps."""
-        beta, rate = self.objective.beta, self.model.get("committed_rate")
         if "kl_weight" in self.model:
             raise ValueError(
                 f"model.kl_weight ({self.model['kl_weight']!r}) is the weight for a stock Trainer, "
                 "and a recipe's is objective.beta. Leave it out: two weights contradict each other."
             )
+        kept = kept_rate(self.model)
         for name, value in (
-            ("objective.beta.rate", beta.rate),
+            ("objective.beta.rate", self.objective.beta.rate),
             ("objective.capacity", self.objective.capacity or None),
         ):
-            if isinstance(rate, int | float) and value is not None and value < rate:
+            if value is not None and value < kept:
                 raise ValueError(
-                    f"{name} ({value:g}) is out of reach: model.committed_rate keeps the KL of "
-                    f"every sentence at {rate:g} nats or more. Raise the one or lower the other."
+                    f"{name} ({value:g}) is out of reach: model.posterior "
+                    f"{self.model['posterior']!r} keeps the KL at {kept:g} nats a sentence or "
+                    "more. Raise the one or lower the other."
                 )
 
     def __hash__(self) -> int:
@@ -207,8 +220,9 @@ def describe() -> list[tuple[str, str, Any, str]]:
     for key, hint, item in iter_options(Recipe):
         default = item.default if item.default is not dataclasses.MISSING else {}
         help = item.metadata["help"]
-        if "choices" in item.metadata:
-            help += f" ({', '.join(item.metadata['choices'])})"
+        words = item.metadata.get("choices", item.metadata.get("words"))
+        if words:
+            help += f" ({', '.join(words)})"
         rows.append((key, type_words(hint), item.metadata.get("shown", default), help))
     return rows
 

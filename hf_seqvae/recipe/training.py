@@ -111,6 +111,12 @@ class TrainingRecipe:
                     f"training.{name} is read by aggressive updates alone, and "
                     "training.encoder_updates is 'joint'. Leave it out, or set that to aggressive."
                 )
+        window, most = self.inner_window or 15, self.max_inner_updates or 99
+        if self.encoder_updates == "aggressive" and window > most:
+            raise ValueError(
+                f"training.inner_window ({window}) must not be above max_inner_updates ({most}): "
+                "the inner loop would never be judged."
+            )
         if self.encoder_updates == "aggressive" and (self.num_processes or 1) > 1:
             raise ValueError(
                 "training.encoder_updates 'aggressive' runs on one process: when the inner loop "

@@ -31,7 +31,8 @@ def floor_of(means, gamma, eps=1e-12):
 
 
 def test_it_is_torchs_batch_norm_with_a_weight_that_nothing_trains():
-    ours, theirs = FixedScaleBatchNorm(3, 0.7), nn.BatchNorm1d(3, eps=1e-12)
+    # momentum=None: the mean over all batches, as ours over the first ten
+    ours, theirs = FixedScaleBatchNorm(3, 0.7), nn.BatchNorm1d(3, eps=1e-12, momentum=None)
     nn.init.constant_(theirs.weight, 0.7)
     for seed in range(4):
         values = [(2.0 + draw(5, 3, seed=seed)).requires_grad_() for _ in range(2)]
@@ -46,11 +47,31 @@ def test_it_is_torchs_batch_norm_with_a_weight_that_nothing_trains():
     assert_close(ours.eval()(values[0]), theirs.eval()(values[1]))
 
 
+def test_after_ten_batches_the_newest_one_weighs_a_tenth():
+    layer = FixedScaleBatchNorm(3, 0.7)
+    batches = [draw(5, 3, seed=seed) for seed in range(15)]
+    for values in batches:
+        layer(values)
+    expected = torch.stack([values.mean(0) for values in batches[:10]]).mean(0)
+    for values in batches[10:]:
+        expected = 0.9 * expected + 0.1 * values.mean(0)
+    assert_close(layer.running_mean, expected)
+
+
+def test_one_batch_of_means_that_hardly_spread_is_enough_for_eval():
+    """Var 5e-9, as at He et al.'s initialisation: running statistics that began at 1 hide it."""
+    layer = FixedScaleBatchNorm(3, 0.6)
+    values = 7e-5 * draw(64, 3)
+    layer(values)
+    assert_close(layer.eval()(values).std(dim=0), torch.full((3,), 0.6), rtol=1e-3, atol=0)
+
+
 def test_the_scale_is_no_parameter_and_is_not_saved():
     head = BatchNormGaussianPosterior(6, 3, batch_norm_gamma=0.7)
     names = {"projection.weight", "batch_norm.bias"}
     assert {name for name, _ in head.named_parameters()} == names
-    running = {"batch_norm.running_mean", "batch_norm.running_var"}
+    running = {"running_mean", "running_var", "num_batches_tracked"}
+    running = {f"batch_norm.{name}" for name in running}
     assert set(head.state_dict()) == names | running
 
 
@@ -218,12 +239,13 @@ def test_a_layer_that_a_checkpoint_lacks_begins_afresh(initializer, tmp_path):
     made.save_pretrained(tmp_path)
     weights = load_file(tmp_path / "model.safetensors")
     kept = {name: value for name, value in weights.items() if "batch_norm" not in name}
-    assert len(weights) == len(kept) + 3
+    assert len(weights) == len(kept) + 4
     save_file(kept, tmp_path / "model.safetensors", metadata={"format": "pt"})
     layer = SeqVAEModel.from_pretrained(tmp_path).encoder.posterior.batch_norm
     assert torch.equal(layer.bias, torch.zeros(Z))
     assert torch.equal(layer.running_mean, torch.zeros(Z))
     assert torch.equal(layer.running_var, torch.ones(Z))
+    assert layer.num_batches_tracked == 0
 
 
 def test_a_new_layer_begins_without_shift_by_either_initializer():

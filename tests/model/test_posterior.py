@@ -12,6 +12,7 @@ from hf_seqvae.model.posterior import (
     GaussianPosterior,
     kl_to_standard_normal,
 )
+from hf_seqvae.model.posterior_families import POSTERIORS
 
 
 def case(seed=0, shape=(5, 3)):
@@ -124,3 +125,18 @@ def test_the_head_is_one_bias_free_map_to_mu_then_logvar():
 def test_the_distribution_of_a_bf16_head_is_float32():
     q = GaussianPosterior(6, 3).bfloat16()(torch.ones(2, 6, dtype=torch.bfloat16))
     assert q.mean.dtype == q.logvar.dtype == q.rsample(1).dtype == torch.float32
+
+
+@pytest.mark.parametrize("kind", POSTERIORS)
+def test_every_head_computes_in_float32_also_under_bf16(kind):
+    """Means 1e-4 apart at 1 are one number in bf16."""
+    options = {"batch_norm_gamma": 0.5} if kind == "batch_norm_gaussian" else {}
+    options |= {"committed_rate": 2.0} if kind == "committed_rate_gaussian" else {}
+    torch.manual_seed(0)
+    head = POSTERIORS[kind](4, 3, **options)
+    pooled = 1.0 + 1e-4 * torch.randn(6, 4)
+    expected = head(pooled)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = head(pooled)
+    assert found.mean.dtype == torch.float32
+    assert torch.equal(found.mean, expected.mean) and torch.equal(found.logvar, expected.logvar)
