@@ -72,6 +72,12 @@ def test_an_unknown_run_is_named(study):
         plan(study, only=["min"])
 
 
+@pytest.mark.parametrize("override", ["seed=3", "name=other", " output_dir =elsewhere"])
+def test_keys_that_the_study_decides_cannot_be_set(study, override):
+    with pytest.raises(ValueError, match="--set must leave .* own keys: seeds, name, output_dir"):
+        plan(study, overrides=[override])
+
+
 def test_a_recipe_that_is_refused_names_its_run(study):
     with pytest.raises(ValueError, match=r"run 'last'.*training\.epochs"):
         plan(study, overrides=["training.epoch=1"])
