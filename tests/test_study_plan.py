@@ -17,7 +17,8 @@ from hf_seqvae.study import (
     write_study,
 )
 from hf_seqvae.study.comparison import recipe_words
-from hf_seqvae.study.plan import JOB_NAME, Job
+from hf_seqvae.study.folder import JOB_NAME
+from hf_seqvae.study.plan import Job
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNS = [
@@ -156,6 +157,31 @@ def test_a_study_folder_of_another_format_is_refused(study):
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 99}))
     with pytest.raises(ValueError, match="format 99"):
         check_study_folder(study, [])
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 1}', "\xff"])
+def test_a_damaged_study_json_is_named_with_the_cure(study, text):
+    study.folder.mkdir()
+    (study.folder / "study.json").write_text(text, encoding="latin-1")
+    with pytest.raises(ValueError, match=r"study\.json is damaged.*Remove it.*--output-dir"):
+        check_study_folder(study, [])
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 1, "evaluation": 3}'])
+def test_a_damaged_job_json_is_named_with_the_cure(study, text):
+    job = plan(study)[0]
+    job.folder.mkdir(parents=True)
+    (job.folder / JOB_NAME).write_text(text)
+    message = check_study_folder(study, [job])[job]
+    assert f"{job.folder / JOB_NAME} is damaged" in message
+    assert f"remove it and {job.folder / 'evaluation'}" in message
+
+
+def test_a_job_of_another_format_is_refused(study):
+    job = plan(study)[0]
+    job.folder.mkdir(parents=True)
+    (job.folder / JOB_NAME).write_text(json.dumps(job.to_dict() | {"format": 99}))
+    assert "another version (format 99" in check_study_folder(study, [job])[job]
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "training" / "studies").glob("*.yaml")))

@@ -9,7 +9,7 @@ import time
 import pytest
 from study_standins import small_study
 
-from hf_seqvae.study import StudyStopped, plan_jobs, run_jobs, runner
+from hf_seqvae.study import StudyStopped, plan_jobs, run_jobs, runner, study_job
 
 FINE = "pass"
 FAILS = "import sys; print('no such file: data.txt'); sys.exit(1)"
@@ -114,6 +114,15 @@ def test_handlers_are_put_back(jobs, started):
     before = signal.getsignal(signal.SIGTERM)
     run_jobs(jobs[:1], interval=0.01)
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_job_whose_file_is_damaged_ends_with_its_name(tmp_path, monkeypatch, caplog):
+    (tmp_path / "job.json").write_text("")
+    monkeypatch.setattr(sys, "argv", ["study_job", str(tmp_path)])
+    with pytest.raises(SystemExit) as error:
+        study_job.main()
+    assert error.value.code == 1
+    assert "job.json is damaged" in caplog.text
 
 
 @pytest.mark.parametrize(("parallel", "threads"), [(1, None), (2, "1")])

@@ -10,6 +10,7 @@ from hf_seqvae.engine.files import require_writable, write_text
 from hf_seqvae.model.configuration_seqvae import SeqVAEConfig
 from hf_seqvae.recipe import Recipe
 from hf_seqvae.study.comparison import Row, compare_runs
+from hf_seqvae.study.folder import FIGURES_NAME, TABLE_NAME
 from hf_seqvae.study.hypothesis import Prediction, predictions
 from hf_seqvae.study.plan import Job
 from hf_seqvae.study.results import Result, read_result
@@ -17,8 +18,6 @@ from hf_seqvae.study.schema import Study
 from hf_seqvae.study.table import markdown
 from hf_seqvae.study.values import as_json
 from hf_seqvae.study.wording import difference_text
-
-TABLE_NAME, FIGURES_NAME = "table.md", "table.json"
 
 
 def finish_study(study: Study, jobs: Sequence[Job], base: Recipe) -> list[Row]:

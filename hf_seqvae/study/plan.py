@@ -8,13 +8,10 @@ from typing import Any
 
 from hf_seqvae import recipe as recipes
 from hf_seqvae.recipe import Recipe
+from hf_seqvae.study.folder import EVALUATION_NAME, FORMAT, INITIAL_NAME
 from hf_seqvae.study.lock import holder
 from hf_seqvae.study.schema import EvaluationPlan, Study, StudyRun, check_own_keys
 
-FORMAT = 1
-STUDY_NAME, JOB_NAME = "study.json", "job.json"
-# what a job writes beside what `train` does: seconds, dispersion before the first step, evaluation
-COST_NAME, INITIAL_NAME, EVALUATION_NAME = "cost.jsonl", "initial.json", "evaluation"
 FINISHED, TRAINED, RUNNING, RESUMABLE, NOT_STARTED = (
     "finished",
     "trained, not measured",

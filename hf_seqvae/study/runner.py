@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from types import FrameType
 
 from hf_seqvae.engine.files import require_writable, write_text
-from hf_seqvae.study.plan import FINISHED, FORMAT, JOB_NAME, RUNNING, STUDY_NAME, Job
+from hf_seqvae.study.folder import FORMAT, JOB_NAME, STUDY_NAME
+from hf_seqvae.study.plan import FINISHED, RUNNING, Job
 from hf_seqvae.study.schema import Study
 
 LOG_NAME = "job.log"
