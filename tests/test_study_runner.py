@@ -79,6 +79,28 @@ def test_a_failed_job_is_reported_and_the_rest_goes_on(jobs, started):
     assert order == jobs
 
 
+def test_a_job_that_cannot_start_is_reported_and_the_rest_goes_on(jobs, started):
+    order, _ = started
+    jobs[1].folder.parent.mkdir(parents=True)
+    jobs[1].folder.write_text("a file in the way")
+    failed = run_jobs(jobs, interval=0.01)
+    assert list(failed) == [jobs[1]] and str(jobs[1].folder) in failed[jobs[1]]
+    assert jobs[3] in order
+
+
+def test_an_error_of_the_runner_leaves_no_job_behind(jobs, started):
+    _, programs = started
+    programs[jobs[0].title] = SAVES
+
+    def breaks(running):
+        if (jobs[0].folder / "ready").exists():
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run_jobs(jobs, watch=breaks, interval=0.01)
+    assert (jobs[0].folder / "saved").exists()
+
+
 def test_a_signal_lets_the_jobs_save_and_starts_no_other(jobs, started):
     order, programs = started
     programs[jobs[0].title] = SAVES

@@ -7,6 +7,16 @@ from typing import Any
 
 FORMAT = 1
 STUDY_NAME, TABLE_NAME, FIGURES_NAME = "study.json", "table.md", "table.json"
+STUDY_FILES = (
+    STUDY_NAME,
+    TABLE_NAME,
+    FIGURES_NAME,
+    "likelihood.png",
+    "rate_distortion.png",
+    "usage.png",
+    "dispersion.png",
+    "hypothesis.png",
+)
 # what a job writes beside what `train` does: itself, seconds, dispersion before the first step,
 # evaluation
 JOB_NAME, COST_NAME = "job.json", "cost.jsonl"

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
@@ -60,7 +60,7 @@ def run_jobs(
         interval: seconds.
 
     Returns:
-        The failed jobs with the last lines of their logs.
+        The failed jobs with why they could not start, or with the last lines of their logs.
 
     Raises:
         StudyStopped: a signal came.
@@ -69,22 +69,21 @@ def run_jobs(
     running: dict[Job, subprocess.Popen] = {}
     failed: dict[Job, str] = {}
     with _signals() as received:
-        while (waiting or running) and not received:
-            while waiting and len(running) < num_parallel:
-                job = waiting.pop(0)
-                running[job] = _start(job, nice=nice, one_thread=num_parallel > 1)
-            watch(list(running))
-            _wait(running, interval, received)
-            for job in [job for job, process in running.items() if process.poll() is not None]:
-                if running.pop(job).returncode:
-                    failed[job] = last_lines(job)
-        for process in running.values():
-            process.terminate()
-        while any(process.poll() is None for process in running.values()):
-            if len(received) > 1:  # whoever asks twice does not want to wait
-                for process in running.values():
-                    process.kill()
-            time.sleep(_PAUSE)
+        try:
+            while (waiting or running) and not received:
+                while waiting and len(running) < num_parallel:
+                    job = waiting.pop(0)
+                    try:
+                        running[job] = _start(job, nice=nice, one_thread=num_parallel > 1)
+                    except (ValueError, OSError) as error:
+                        failed[job] = str(error)
+                watch(list(running))
+                _wait(running, interval, received)
+                for job in [job for job, process in running.items() if process.poll() is not None]:
+                    if running.pop(job).returncode:
+                        failed[job] = last_lines(job)
+        finally:
+            _stop(running, received)
         watch([])
     if received:
         raise StudyStopped(received[0])
@@ -123,6 +122,17 @@ def _wait(running: dict[Job, subprocess.Popen], seconds: float, received: list[i
         if any(process.poll() is not None for process in running.values()):
             return
         time.sleep(min(_PAUSE, seconds))
+
+
+def _stop(running: Mapping[Job, subprocess.Popen], received: Sequence[int]) -> None:
+    """Ask the jobs to save and end, and wait for them; a second signal kills them."""
+    for process in running.values():
+        process.terminate()
+    while any(process.poll() is None for process in running.values()):
+        if len(received) > 1:  # whoever asks twice does not want to wait
+            for process in running.values():
+                process.kill()
+        time.sleep(_PAUSE)
 
 
 @contextmanager

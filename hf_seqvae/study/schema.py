@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from hf_seqvae.recipe.fields import check_fields, from_mapping, option
 from hf_seqvae.recipe.io import parse_mapping
+from hf_seqvae.study.folder import STUDY_FILES
 
 # recipe keys that every job gets from the study
 OWN_KEYS = ("seed", "name", "output_dir")
@@ -46,6 +47,10 @@ class StudyRun:
             raise ValueError(
                 "runs.name must be a word without slashes, it is the name of a folder; got "
                 f"{self.name!r}."
+            )
+        if self.name.lower() in STUDY_FILES:
+            raise ValueError(
+                f"runs.name must be no name of a file of the study, got {self.name!r}. Rename it."
             )
         check_own_keys(self.set, f"set of run {self.name!r}")
         if self.seeds is not None:
