@@ -71,6 +71,41 @@ def test_finished_runs_and_those_of_another_process_are_left_alone(jobs, started
     assert order == jobs[2:]
 
 
+@pytest.mark.parametrize(("other", "said"), [(1, "at it"), (None, "finished meanwhile")])
+def test_what_another_process_took_up_meanwhile_is_left_alone(
+    jobs, started, monkeypatch, other, said
+):
+    order, _ = started
+    taken = []
+    monkeypatch.setattr(
+        "hf_seqvae.study.plan.holder", lambda folder: other if folder in taken else None
+    )
+
+    def meanwhile(running):
+        if not taken:
+            taken.append(jobs[1].folder)
+            if other is None:
+                finish(jobs[1])
+
+    notes = []
+    failed = run_jobs(jobs, watch=meanwhile, note=notes.append, interval=0.01)
+    assert (failed, order) == ({}, [jobs[0], *jobs[2:]])
+    assert len(notes) == 1 and jobs[1].title in notes[0] and said in notes[0]
+
+
+def test_a_job_that_another_process_was_faster_with_has_not_failed(jobs, started, monkeypatch):
+    order, programs = started
+    programs[jobs[0].title] = FAILS
+    monkeypatch.setattr(
+        "hf_seqvae.study.plan.holder",
+        lambda folder: 1 if order and folder == jobs[0].folder else None,
+    )
+    notes = []
+    assert run_jobs(jobs, note=notes.append, interval=0.01) == {}
+    assert order == jobs
+    assert len(notes) == 1 and jobs[0].title in notes[0]
+
+
 def test_a_failed_job_is_reported_and_the_rest_goes_on(jobs, started):
     order, programs = started
     programs[jobs[1].title] = FAILS

@@ -87,7 +87,11 @@ def compare(
         try:
             with JobScreen(planned, notes) as screen:
                 failed = studies.run_jobs(
-                    planned, num_parallel=jobs, nice=nice, watch=screen.update
+                    planned,
+                    num_parallel=jobs,
+                    nice=nice,
+                    watch=screen.update,
+                    note=lambda text: notes.print(text, markup=False, soft_wrap=True),
                 )
         except studies.StudyStopped as error:
             raise CommandFailed(str(error), error.exit_code) from error

@@ -1,6 +1,7 @@
 """Jobs side by side, each in a process of its own; what fails is noted and the rest goes on."""
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -14,6 +15,8 @@ from hf_seqvae.engine.files import require_writable, write_text
 from hf_seqvae.study.folder import FORMAT, JOB_NAME, STUDY_NAME
 from hf_seqvae.study.plan import FINISHED, RUNNING, Job
 from hf_seqvae.study.schema import Study
+
+logger = logging.getLogger(__name__)
 
 LOG_NAME = "job.log"
 _LINES = 5  # of a failed job's log that are shown
@@ -47,6 +50,7 @@ def run_jobs(
     num_parallel: int = 1,
     nice: int = 0,
     watch: Callable[[Sequence[Job]], None] = lambda running: None,
+    note: Callable[[str], None] = logger.info,
     interval: float = 2.0,
 ) -> dict[Job, str]:
     """Run every job that is not finished and that no other process is at.
@@ -57,6 +61,7 @@ def run_jobs(
             OMP_NUM_THREADS says otherwise.
         nice: added to the niceness of the processes.
         watch: told which jobs are running, every `interval` seconds.
+        note: told of a job that is left to another process.
         interval: seconds.
 
     Returns:
@@ -65,7 +70,7 @@ def run_jobs(
     Raises:
         StudyStopped: a signal came.
     """
-    waiting = [job for job in jobs if job.state() not in (FINISHED, RUNNING)]
+    waiting = [job for job in jobs if job.state() != FINISHED]
     running: dict[Job, subprocess.Popen] = {}
     failed: dict[Job, str] = {}
     with _signals() as received:
@@ -74,13 +79,15 @@ def run_jobs(
                 while waiting and len(running) < num_parallel:
                     job = waiting.pop(0)
                     try:
+                        if _is_taken(job, note):
+                            continue
                         running[job] = _start(job, nice=nice, one_thread=num_parallel > 1)
                     except (ValueError, OSError) as error:
                         failed[job] = str(error)
                 watch(list(running))
                 _wait(running, interval, received)
                 for job in [job for job, process in running.items() if process.poll() is not None]:
-                    if running.pop(job).returncode:
+                    if running.pop(job).returncode and not _is_taken(job, note):
                         failed[job] = last_lines(job)
         finally:
             _stop(running, received)
@@ -94,6 +101,14 @@ def last_lines(job: Job) -> str:
     """The end of what a job said."""
     lines = (job.folder / LOG_NAME).read_text(encoding="utf-8", errors="replace").splitlines()
     return "\n".join(lines[-_LINES:])
+
+
+def _is_taken(job: Job, note: Callable[[str], None]) -> bool:
+    """Whether another process is at a job, or it is finished by now, which is noted."""
+    words = {RUNNING: "another process is at it", FINISHED: "finished meanwhile"}.get(job.state())
+    if words is not None:
+        note(f"{job.title}: {words}, left alone.")
+    return words is not None
 
 
 def _start(job: Job, *, nice: int, one_thread: bool) -> subprocess.Popen:
