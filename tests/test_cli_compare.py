@@ -221,7 +221,7 @@ def test_a_failed_run_is_named_and_the_others_are_in_the_table(study, monkeypatc
 
     monkeypatch.setattr(runner, "_start", start)
     failed = call("compare", path, "--output-dir", folder, code=1)
-    assert "out of memory" in failed.stderr
+    assert "last seed 1 failed: exit code 1" in failed.stderr and "out of memory" in failed.stderr
     assert "1 of 4 runs failed: last seed 1" in failed.stderr
     assert "**max**" in (folder / "table.md").read_text()
 

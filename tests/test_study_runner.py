@@ -38,7 +38,7 @@ def started(monkeypatch):
     def start(job, *, nice, one_thread):
         order.append(job)
         job.folder.mkdir(parents=True, exist_ok=True)
-        with (job.folder / runner.LOG_NAME).open("w") as log:
+        with (job.folder / runner.LOG_NAME).open("a") as log:
             program = programs.get(job.title, FINE)
             return subprocess.Popen([sys.executable, "-c", program, str(job.folder)], stdout=log)
 
@@ -110,8 +110,27 @@ def test_a_failed_job_is_reported_and_the_rest_goes_on(jobs, started):
     order, programs = started
     programs[jobs[1].title] = FAILS
     failed = run_jobs(jobs, interval=0.01)
-    assert failed == {jobs[1]: "no such file: data.txt"}
+    log = jobs[1].folder / runner.LOG_NAME
+    assert failed == {jobs[1]: f"exit code 1, {log} ends:\nno such file: data.txt"}
     assert order == jobs
+
+
+@pytest.mark.parametrize(
+    ("program", "reason"),
+    [
+        ("import os; os.kill(os.getpid(), 9)", "ended by signal 9, nothing in {log}"),
+        ("import sys; sys.exit(3)", "exit code 3, nothing in {log}"),
+        (FAILS, "exit code 1, {log} ends:\nno such file: data.txt"),
+    ],
+)
+def test_the_reason_is_of_this_sitting_alone(jobs, started, program, reason):
+    _, programs = started
+    programs[jobs[0].title] = program
+    log = jobs[0].folder / runner.LOG_NAME
+    log.parent.mkdir(parents=True)
+    log.write_text("ValueError: mended long ago\n")
+    failed = run_jobs(jobs[:1], interval=0.01)
+    assert failed == {jobs[0]: reason.format(log=log)}
 
 
 def test_a_job_that_cannot_start_is_reported_and_the_rest_goes_on(jobs, started):

@@ -102,11 +102,9 @@ def compare(
     else:
         show_rows(stdout(), chosen, rows)
     if failed:
-        for job, lines in failed.items():
-            stderr().print(
-                f"{job.title} failed, {job.folder / studies.LOG_NAME} ends:", style="red"
-            )
-            stderr().print(lines, markup=False, soft_wrap=True)
+        for job, reason in failed.items():
+            text = f"{job.title} failed: {reason}"
+            stderr().print(text, style="red", markup=False, soft_wrap=True)
         titles = ", ".join(job.title for job in failed)
         raise CommandFailed(f"{len(failed)} of {len(planned)} runs failed: {titles}.")
 

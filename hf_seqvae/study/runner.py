@@ -65,13 +65,14 @@ def run_jobs(
         interval: seconds.
 
     Returns:
-        The failed jobs with why they could not start, or with the last lines of their logs.
+        The failed jobs with why they could not start, or how they ended and what they said last.
 
     Raises:
         StudyStopped: a signal came.
     """
     waiting = [job for job in jobs if job.state() != FINISHED]
     running: dict[Job, subprocess.Popen] = {}
+    said_before: dict[Job, int] = {}  # bytes of the log, of earlier sittings
     failed: dict[Job, str] = {}
     with _signals() as received:
         try:
@@ -81,14 +82,16 @@ def run_jobs(
                     try:
                         if _is_taken(job, note):
                             continue
+                        said_before[job] = _log_size(job)
                         running[job] = _start(job, nice=nice, one_thread=num_parallel > 1)
                     except (ValueError, OSError) as error:
                         failed[job] = str(error)
                 watch(list(running))
                 _wait(running, interval, received)
                 for job in [job for job, process in running.items() if process.poll() is not None]:
-                    if running.pop(job).returncode and not _is_taken(job, note):
-                        failed[job] = last_lines(job)
+                    code = running.pop(job).returncode
+                    if code and not _is_taken(job, note):
+                        failed[job] = _reason(job, code, said_before[job])
         finally:
             _stop(running, received)
         watch([])
@@ -97,10 +100,18 @@ def run_jobs(
     return failed
 
 
-def last_lines(job: Job) -> str:
-    """The end of what a job said."""
-    lines = (job.folder / LOG_NAME).read_text(encoding="utf-8", errors="replace").splitlines()
-    return "\n".join(lines[-_LINES:])
+def _log_size(job: Job) -> int:
+    path = job.folder / LOG_NAME
+    return path.stat().st_size if path.is_file() else 0
+
+
+def _reason(job: Job, code: int, start: int) -> str:
+    """How a process ended, and the last lines of its log from byte `start` on."""
+    how = f"ended by signal {-code}" if code < 0 else f"exit code {code}"
+    path = job.folder / LOG_NAME
+    said = path.read_bytes()[start:].decode(errors="replace") if path.is_file() else ""
+    lines = said.splitlines()[-_LINES:]
+    return "\n".join([f"{how}, {path} ends:", *lines]) if lines else f"{how}, nothing in {path}"
 
 
 def _is_taken(job: Job, note: Callable[[str], None]) -> bool:
