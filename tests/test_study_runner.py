@@ -163,9 +163,10 @@ def test_a_signal_lets_the_jobs_save_and_starts_no_other(jobs, started):
         if (jobs[0].folder / "ready").exists():
             os.kill(os.getpid(), signal.SIGTERM)
 
-    with pytest.raises(StudyStopped, match="The same command goes on") as error:
+    with pytest.raises(StudyStopped, match="were asked to stop") as error:
         run_jobs(jobs, watch=stop, interval=0.01)
     assert error.value.exit_code == 143
+    assert "what was saved goes on with the same command" in str(error.value)
     assert (jobs[0].folder / "saved").exists()
     assert order == jobs[:1]
 

@@ -24,12 +24,12 @@ _PAUSE = 0.1  # seconds between two looks at the processes
 
 
 class StudyStopped(Exception):
-    """Ctrl-C or SIGTERM: the jobs were asked to save and have ended."""
+    """Ctrl-C or SIGTERM: the jobs were asked to stop and have ended."""
 
     def __init__(self, signal_number: int) -> None:
         self.exit_code = 128 + signal_number
         super().__init__(
-            "Stopped: the running jobs have saved a checkpoint. The same command goes on."
+            "The running jobs were asked to stop; what was saved goes on with the same command."
         )
 
 
