@@ -181,6 +181,17 @@ def test_table_only_trains_nothing_and_lists_what_is_missing(study, started):
     assert "- not started: max seed 1" in (folder / "table.md").read_text()
 
 
+def test_table_only_lists_a_changed_run_and_shows_the_others(study, started):
+    path, folder = study
+    kept = folder / "max" / "seed-1" / "recipe.yaml"
+    kept.write_text(kept.read_text().replace("epochs: 2", "epochs: 9", 1))
+    printed = call("compare", path, "--output-dir", folder, "--table-only")
+    assert "max seed 1" in printed.stderr and "training.epochs: 9 -> 2" in printed.stderr
+    text = (folder / "table.md").read_text()
+    assert "- max seed 1: refused" in text
+    assert "(max/seed-0/recipe.yaml)" in text and "(max/seed-1/recipe.yaml)" not in text
+
+
 def test_dry_run_lists_states_and_writes_nothing(study, tmp_path, started):
     path, folder = study
     shutil.rmtree(folder / "max" / "seed-1")
@@ -196,11 +207,36 @@ def test_json_is_the_table(study):
     assert json.loads(printed) == json.loads((folder / "table.json").read_text())
 
 
+@pytest.mark.parametrize("choice", [("--only", "max"), ("--seeds", "1"), ("--seeds", "2")])
+def test_choosing_what_runs_leaves_the_table_whole(study, started, choice):
+    path, folder = study
+    before = json.loads((folder / "table.json").read_text())["runs"]
+    shutil.rmtree(folder / "max" / "seed-1")
+    call("compare", path, "--output-dir", folder, *choice)
+    runs = json.loads((folder / "table.json").read_text())["runs"]
+    extra = choice[1] == "2"
+    assert started == (["last seed 2", "max seed 2"] if extra else ["max seed 1"])
+    assert [len(run["seeds"]) for run in runs] == [3 if extra else 2] * 2
+    assert runs[0]["seeds"][:2] == before[0]["seeds"]
+    assert runs[1]["difference"] is not None
+
+
+def test_a_run_beside_the_chosen_ones_does_not_stop_them(study, started):
+    path, folder = study
+    shutil.rmtree(folder / "max")
+    changed = ("--set", "training.epochs=1")
+    printed = call("compare", path, "--output-dir", folder, "--only", "max", *changed)
+    assert started == ["max seed 0", "max seed 1"]
+    assert "last seed 0" in printed.stderr and "training.epochs: 2 -> 1" in printed.stderr
+    assert "- last seed 0: refused" in (folder / "table.md").read_text()
+
+
 def test_a_changed_recipe_is_refused_before_anything_starts(study, started):
     path, folder = study
     shutil.rmtree(folder / "last" / "seed-0")
     error = refused("compare", path, "--output-dir", folder, "--set", "training.epochs=3")
     assert "Nothing was started" in error and "training.epochs: 2 -> 3" in error
+    assert "--fresh" not in error and "another --output-dir, or remove that folder" in error
     assert started == [] and (folder / "max" / "seed-0" / "best").is_dir()
 
 

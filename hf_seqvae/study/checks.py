@@ -14,6 +14,8 @@ from hf_seqvae.study.folder import (
 from hf_seqvae.study.plan import Job
 from hf_seqvae.study.schema import Study
 
+_CURE = "Go back to what it was, choose another --output-dir, or remove that folder."
+
 
 def check_study_folder(study: Study, jobs: Sequence[Job]) -> dict[Job, str]:
     """What stands in the way of the jobs: a message for each that cannot go on in its folder.
@@ -27,7 +29,7 @@ def check_study_folder(study: Study, jobs: Sequence[Job]) -> dict[Job, str]:
     refused = {}
     for job in jobs:
         try:
-            check_same_recipe(job.folder, job.recipe)
+            check_same_recipe(job.folder, job.recipe, cure=_CURE)
             _check_same_evaluation(job)
         except ValueError as error:
             refused[job] = str(error)
@@ -48,6 +50,5 @@ def _check_same_evaluation(job: Job) -> None:
     if changed:
         raise ValueError(
             f"{job.folder / EVALUATION_NAME} holds another evaluation; changed: "
-            f"{'; '.join(changed)}. "
-            "Go back to it, choose another --output-dir, or remove that folder."
+            f"{'; '.join(changed)}. {_CURE}"
         )

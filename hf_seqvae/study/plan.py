@@ -12,12 +12,13 @@ from hf_seqvae.study.folder import EVALUATION_NAME, FORMAT, INITIAL_NAME
 from hf_seqvae.study.lock import holder
 from hf_seqvae.study.schema import EvaluationPlan, Study, StudyRun, check_own_keys
 
-FINISHED, TRAINED, RUNNING, RESUMABLE, NOT_STARTED = (
+FINISHED, TRAINED, RUNNING, RESUMABLE, NOT_STARTED, REFUSED = (
     "finished",
     "trained, not measured",
     "running",
     "resumable",
     "not started",
+    "refused",  # the folder holds another run than the study plans
 )
 
 
