@@ -20,7 +20,7 @@ from hf_seqvae.engine.watchers import Curves
 from hf_seqvae.evaluation import evaluate, read_report
 from hf_seqvae.latent_space import load_scorable
 from hf_seqvae.study import EvaluationPlan, read_result, runner
-from hf_seqvae.study.cost import Stopwatch
+from hf_seqvae.study.cost import Stopwatch, read_costs
 from hf_seqvae.study.folder import STUDY_FILES
 from hf_seqvae.study.plan import Job
 from hf_seqvae.study.study_job import run_job
@@ -309,12 +309,19 @@ def test_a_killed_job_goes_on_where_it_was(tmp_path, monkeypatch):
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
-def _one_job(folder):
+def _one_job(folder, *more):
     settings = [f"{key}={json.dumps(value)}" for key, value in STUDY["set"].items()]
-    recipe = recipes.load("quickstart", [*settings, f"output_dir={folder}"])
+    recipe = recipes.load("quickstart", [*settings, *more, f"output_dir={folder}"])
     return Job.from_dict(
         {"run": "max", "recipe": recipe.to_dict(), "evaluation": STUDY["evaluation"]}
     )
+
+
+def test_a_job_keeps_its_cost_at_checkpoints_between_two_lines(tmp_path, monkeypatch):
+    monkeypatch.setattr(Curves, "_draw", lambda self: None)
+    job = _one_job(tmp_path, "training.save_steps=1", "training.logging_steps=100")
+    run_job(job)
+    assert [cost.step for cost in read_costs(tmp_path / "cost.jsonl")] == [1, 2, 2, 2, 3, 4, 4, 4]
 
 
 @pytest.mark.slow

@@ -36,7 +36,7 @@ def run_job(job: Job) -> None:
     """
     with locked(job.folder):
         if not (job.folder / "report.json").is_file():
-            watchers = [Stopwatch(job.folder / COST_NAME)]
+            watchers = [Stopwatch(job.folder / COST_NAME, job.recipe.training.save_steps)]
             train(job.recipe, progress=False, watchers=watchers)
         texts: Any = load_texts(job.recipe).get(job.evaluation.split)
         if texts is None:
