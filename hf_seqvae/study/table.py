@@ -120,7 +120,7 @@ def unfinished_lines(results: Sequence[Result]) -> list[str]:
             waiting.setdefault(one.job.run, []).append(str(one.job.recipe.seed))
             continue
         if one.state == REFUSED:
-            lines.append(f"{one.job.title}: {REFUSED}, its folder holds another run")
+            lines.append(f"{one.job.title}: {REFUSED}, --dry-run says why")
             continue
         epochs = one.job.recipe.training.epochs
         elbo = "" if one.elbo is None else f", validation ELBO {one.elbo:.2f}"
