@@ -16,7 +16,7 @@ from hf_seqvae.study import (
     plan_jobs,
     write_study,
 )
-from hf_seqvae.study.comparison import recipe_words
+from hf_seqvae.study.differing import recipe_words
 from hf_seqvae.study.folder import JOB_NAME
 from hf_seqvae.study.plan import Job
 
@@ -101,6 +101,36 @@ def test_the_words_of_a_row_are_what_differs_from_the_base(study):
     words = recipe_words(base_recipe(study, "study.yaml"), job.recipe)
     assert "training.epochs: 2 -> 5" in words
     assert not any("seed" in word for word in words)
+
+
+@pytest.mark.parametrize(
+    ("base", "own", "words"),
+    [
+        ({}, {"pooling": "mean"}, ("model.pooling: max -> mean",)),
+        ({"pooling": "mean"}, {}, ("model.pooling: mean -> max",)),
+        ({}, {"pooling": "max"}, ()),
+        ({}, {"latent_injection": ["add"]}, ("model.latent_injection: default -> ['add']",)),
+        (
+            {"decoder": {"hidden_size": 8}},
+            {"decoder": {"hidden_size": 8, "num_hidden_layers": 3}},
+            ("model.decoder.num_hidden_layers: 1 -> 3",),
+        ),
+        (
+            {"decoder": {"model_type": "gpt2"}},
+            {"decoder": {"model_type": "gpt2", "n_layer": 3}},
+            ("model.decoder.n_layer: 12 -> 3",),
+        ),
+        (
+            {"kind": "language_model"},
+            {"pooling": "mean"},
+            ("model.kind: language_model -> seqvae", "model.pooling: - -> mean"),
+        ),
+    ],
+)
+def test_a_left_out_key_of_the_model_is_its_default(base, own, words):
+    recipe = recipes.load("quickstart", ["objective={}"])
+    before, after = (dataclasses.replace(recipe, model=model) for model in (base, own))
+    assert recipe_words(before, after) == words
 
 
 def test_a_language_model_differs_by_being_one_and_not_by_what_it_cannot_have(study):
