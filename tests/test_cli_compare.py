@@ -19,6 +19,8 @@ from hf_seqvae.engine.parts import prepare_text
 from hf_seqvae.engine.watchers import Curves
 from hf_seqvae.evaluation import evaluate, read_report
 from hf_seqvae.latent_space import load_scorable
+from hf_seqvae.plots import read_log
+from hf_seqvae.plots.looks import DISPERSIONS
 from hf_seqvae.study import EvaluationPlan, read_result, runner
 from hf_seqvae.study.cost import Stopwatch, read_costs
 from hf_seqvae.study.folder import STUDY_FILES
@@ -146,6 +148,14 @@ def test_table_json_and_pictures_lie_in_the_folder(done):
     assert {path.name for path in folder.iterdir() if path.is_file()} == set(STUDY_FILES)
     assert "K = 3 importance samples, the first 5 sentences" in (folder / "table.md").read_text()
     assert "IW-NLL" in printed.stdout and str(folder) in printed.stdout.replace("\n", "")
+
+
+def test_the_pictures_over_training_find_their_figures_in_the_log(done):
+    lines = read_log(done[0] / "max" / "seed-0" / "log.jsonl")
+    names = ["kl", "mutual_information", *(name for name, _ in DISPERSIONS)]
+    validations = [line for line in lines if "eval/elbo" in line]
+    assert len(validations) == 2
+    assert [name for name in names if f"eval/{name}" not in validations[0]] == []
 
 
 def test_every_link_of_the_table_leads_to_a_recipe(done):

@@ -140,6 +140,13 @@ def test_a_language_model_differs_by_being_one_and_not_by_what_it_cannot_have(st
     assert words == ("a language model without latents", "training.learning_rate: 0.002 -> 0.5")
 
 
+def test_a_folder_that_cannot_be_made_is_refused_with_the_option_of_the_study(study, tmp_path):
+    (tmp_path / "out").write_text("a file in the way")
+    with pytest.raises(ValueError, match="another --output-dir") as error:
+        write_study(study)
+    assert "--set" not in str(error.value)
+
+
 def test_the_state_follows_the_folder(study):
     job = plan(study)[0]
     assert job.state() == "not started"

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from hf_seqvae import plots
-from hf_seqvae.engine.files import require_writable, write_text
+from hf_seqvae.engine.files import write_text
 from hf_seqvae.model.configuration_seqvae import SeqVAEConfig
 from hf_seqvae.recipe import Recipe
 from hf_seqvae.study.comparison import Row, compare_runs
-from hf_seqvae.study.folder import FIGURES_NAME, TABLE_NAME
+from hf_seqvae.study.folder import FIGURES_NAME, TABLE_NAME, require_folder
 from hf_seqvae.study.hypothesis import Prediction, predictions
 from hf_seqvae.study.plan import REFUSED, Job
 from hf_seqvae.study.results import Result, read_result
@@ -31,7 +31,7 @@ def finish_study(
         base: what the recipes differ from.
         refused: jobs whose folders hold another run, whose figures are not theirs.
     """
-    require_writable(study.folder)
+    require_folder(study.folder)
     results = [Result(job, REFUSED) if job in refused else read_result(job) for job in jobs]
     rows = compare_runs(study, results, base)
     chosen = [one for one in results if not study.hypothesis or one.job.run in study.hypothesis]

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hf_seqvae.engine.files import require_writable
+
 FORMAT = 1
 STUDY_NAME, TABLE_NAME, FIGURES_NAME = "study.json", "table.md", "table.json"
 STUDY_FILES = (
@@ -23,6 +25,20 @@ JOB_NAME, COST_NAME = "job.json", "cost.jsonl"
 INITIAL_NAME, EVALUATION_NAME = "initial.json", "evaluation"
 _STUDY_KEYS = {"study": dict}
 _JOB_KEYS = {"run": str, "recipe": dict, "evaluation": dict}
+
+
+def require_folder(folder: Path) -> None:
+    """Make the folder of a study or of a job.
+
+    Raises:
+        ValueError: it cannot be made or written to.
+    """
+    try:
+        require_writable(folder)
+    except ValueError as error:
+        raise ValueError(
+            f"{folder} cannot be written to: {error.__cause__}. Choose another --output-dir."
+        ) from error
 
 
 def read_study_file(path: Path) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
-from hf_seqvae.engine.files import require_writable, write_text
-from hf_seqvae.study.folder import FORMAT, JOB_NAME, STUDY_NAME
+from hf_seqvae.engine.files import write_text
+from hf_seqvae.study.folder import FORMAT, JOB_NAME, STUDY_NAME, require_folder
 from hf_seqvae.study.plan import FINISHED, RUNNING, Job
 from hf_seqvae.study.schema import Study
 
@@ -39,7 +39,7 @@ def write_study(study: Study, overrides: Sequence[str] = ()) -> None:
     Raises:
         ValueError: the folder cannot be written to.
     """
-    require_writable(study.folder)
+    require_folder(study.folder)
     values = {"format": FORMAT, "study": study.to_dict(), "overrides": list(overrides)}
     write_text(study.folder / STUDY_NAME, json.dumps(values, indent=2) + "\n")
 
@@ -124,7 +124,7 @@ def _is_taken(job: Job, note: Callable[[str], None]) -> bool:
 
 def _start(job: Job, *, nice: int, one_thread: bool) -> subprocess.Popen:
     """The process of a job, its output in the job's folder; it hears no Ctrl-C but ours."""
-    require_writable(job.folder)
+    require_folder(job.folder)
     write_text(job.folder / JOB_NAME, json.dumps(job.to_dict(), indent=2) + "\n")
     environment = dict(os.environ)
     if one_thread:
