@@ -19,8 +19,11 @@ from hf_seqvae.engine.parts import prepare_text
 from hf_seqvae.engine.watchers import Curves
 from hf_seqvae.evaluation import evaluate, read_report
 from hf_seqvae.latent_space import load_scorable
+from hf_seqvae.plots import read_log
+from hf_seqvae.plots.looks import DISPERSIONS
 from hf_seqvae.study import EvaluationPlan, read_result, runner
-from hf_seqvae.study.cost import Stopwatch
+from hf_seqvae.study.cost import Stopwatch, read_costs
+from hf_seqvae.study.folder import STUDY_FILES
 from hf_seqvae.study.plan import Job
 from hf_seqvae.study.study_job import run_job
 
@@ -142,15 +145,17 @@ def test_table_json_and_pictures_lie_in_the_folder(done):
     values = json.loads((folder / "table.json").read_text())
     assert [len(run["seeds"]) for run in values["runs"]] == [2, 2]
     assert values["runs"][0]["seeds"][0]["figures"]["cpu_seconds"] > 0
-    assert {path.name for path in folder.glob("*.png")} == {
-        "likelihood.png",
-        "rate_distortion.png",
-        "usage.png",
-        "dispersion.png",
-        "hypothesis.png",
-    }
+    assert {path.name for path in folder.iterdir() if path.is_file()} == set(STUDY_FILES)
     assert "K = 3 importance samples, the first 5 sentences" in (folder / "table.md").read_text()
     assert "IW-NLL" in printed.stdout and str(folder) in printed.stdout.replace("\n", "")
+
+
+def test_the_pictures_over_training_find_their_figures_in_the_log(done):
+    lines = read_log(done[0] / "max" / "seed-0" / "log.jsonl")
+    names = ["kl", "mutual_information", *(name for name, _ in DISPERSIONS)]
+    validations = [line for line in lines if "eval/elbo" in line]
+    assert len(validations) == 2
+    assert [name for name in names if f"eval/{name}" not in validations[0]] == []
 
 
 def test_every_link_of_the_table_leads_to_a_recipe(done):
@@ -186,6 +191,17 @@ def test_table_only_trains_nothing_and_lists_what_is_missing(study, started):
     assert "- not started: max seed 1" in (folder / "table.md").read_text()
 
 
+def test_table_only_lists_a_changed_run_and_shows_the_others(study, started):
+    path, folder = study
+    kept = folder / "max" / "seed-1" / "recipe.yaml"
+    kept.write_text(kept.read_text().replace("epochs: 2", "epochs: 9", 1))
+    printed = call("compare", path, "--output-dir", folder, "--table-only")
+    assert "max seed 1" in printed.stderr and "training.epochs: 9 -> 2" in printed.stderr
+    text = (folder / "table.md").read_text()
+    assert "- max seed 1: refused" in text
+    assert "(max/seed-0/recipe.yaml)" in text and "(max/seed-1/recipe.yaml)" not in text
+
+
 def test_dry_run_lists_states_and_writes_nothing(study, tmp_path, started):
     path, folder = study
     shutil.rmtree(folder / "max" / "seed-1")
@@ -201,11 +217,36 @@ def test_json_is_the_table(study):
     assert json.loads(printed) == json.loads((folder / "table.json").read_text())
 
 
+@pytest.mark.parametrize("choice", [("--only", "max"), ("--seeds", "1"), ("--seeds", "2")])
+def test_choosing_what_runs_leaves_the_table_whole(study, started, choice):
+    path, folder = study
+    before = json.loads((folder / "table.json").read_text())["runs"]
+    shutil.rmtree(folder / "max" / "seed-1")
+    call("compare", path, "--output-dir", folder, *choice)
+    runs = json.loads((folder / "table.json").read_text())["runs"]
+    extra = choice[1] == "2"
+    assert started == (["last seed 2", "max seed 2"] if extra else ["max seed 1"])
+    assert [len(run["seeds"]) for run in runs] == [3 if extra else 2] * 2
+    assert runs[0]["seeds"][:2] == before[0]["seeds"]
+    assert runs[1]["difference"] is not None
+
+
+def test_a_run_beside_the_chosen_ones_does_not_stop_them(study, started):
+    path, folder = study
+    shutil.rmtree(folder / "max")
+    changed = ("--set", "training.epochs=1")
+    printed = call("compare", path, "--output-dir", folder, "--only", "max", *changed)
+    assert started == ["max seed 0", "max seed 1"]
+    assert "last seed 0" in printed.stderr and "training.epochs: 2 -> 1" in printed.stderr
+    assert "- last seed 0: refused" in (folder / "table.md").read_text()
+
+
 def test_a_changed_recipe_is_refused_before_anything_starts(study, started):
     path, folder = study
     shutil.rmtree(folder / "last" / "seed-0")
     error = refused("compare", path, "--output-dir", folder, "--set", "training.epochs=3")
     assert "Nothing was started" in error and "training.epochs: 2 -> 3" in error
+    assert "--fresh" not in error and "another --output-dir, or remove that folder" in error
     assert started == [] and (folder / "max" / "seed-0" / "best").is_dir()
 
 
@@ -226,7 +267,7 @@ def test_a_failed_run_is_named_and_the_others_are_in_the_table(study, monkeypatc
 
     monkeypatch.setattr(runner, "_start", start)
     failed = call("compare", path, "--output-dir", folder, code=1)
-    assert "out of memory" in failed.stderr
+    assert "last seed 1 failed: exit code 1" in failed.stderr and "out of memory" in failed.stderr
     assert "1 of 4 runs failed: last seed 1" in failed.stderr
     assert "**max**" in (folder / "table.md").read_text()
 
@@ -278,12 +319,19 @@ def test_a_killed_job_goes_on_where_it_was(tmp_path, monkeypatch):
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
-def _one_job(folder):
+def _one_job(folder, *more):
     settings = [f"{key}={json.dumps(value)}" for key, value in STUDY["set"].items()]
-    recipe = recipes.load("quickstart", [*settings, f"output_dir={folder}"])
+    recipe = recipes.load("quickstart", [*settings, *more, f"output_dir={folder}"])
     return Job.from_dict(
         {"run": "max", "recipe": recipe.to_dict(), "evaluation": STUDY["evaluation"]}
     )
+
+
+def test_a_job_keeps_its_cost_at_checkpoints_between_two_lines(tmp_path, monkeypatch):
+    monkeypatch.setattr(Curves, "_draw", lambda self: None)
+    job = _one_job(tmp_path, "training.save_steps=1", "training.logging_steps=100")
+    run_job(job)
+    assert [cost.step for cost in read_costs(tmp_path / "cost.jsonl")] == [1, 2, 2, 2, 3, 4, 4, 4]
 
 
 @pytest.mark.slow
@@ -300,7 +348,7 @@ def test_a_study_in_processes_of_its_own_survives_ctrl_c(tmp_path):
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=120)
     assert process.returncode == 130, said
-    assert "The same command goes on" in said
+    assert "what was saved goes on with the same command" in " ".join(said.split())
     asked = (*command[3:], "--dry-run", "--json")
     rows = json.loads(call(*asked).stdout)
     assert {row["state"] for row in rows} == {"resumable"}

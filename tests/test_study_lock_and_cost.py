@@ -96,6 +96,17 @@ def test_what_a_kill_made_to_be_done_again_counts_once(tmp_path, clock):
     assert read_costs(path) == [Cost(10, 3.0, 1.5), Cost(20, 7.0, 3.5)]
 
 
+def test_a_checkpoint_between_two_lines_keeps_what_was_spent_up_to_it(tmp_path, clock):
+    path = tmp_path / "cost.jsonl"
+    watch = Stopwatch(path, save_steps=15)
+    watch.start(Progress(step=0), None)
+    for _ in range(29):  # killed; the checkpoint is of 15, and no line was written
+        clock["wall"] += 1.0
+        watch.step()
+    sit(path, clock, start=15, lines=[30], seconds=15.0)
+    assert read_costs(path) == [Cost(15, 15.0, 7.5), Cost(30, 30.0, 15.0)]
+
+
 def test_a_run_that_starts_again_forgets_what_was_spent(tmp_path, clock):
     path = tmp_path / "cost.jsonl"
     sit(path, clock, start=0, lines=[10], seconds=3.0)

@@ -16,8 +16,9 @@ from hf_seqvae.study import (
     plan_jobs,
     write_study,
 )
-from hf_seqvae.study.comparison import recipe_words
-from hf_seqvae.study.plan import JOB_NAME, Job
+from hf_seqvae.study.differing import recipe_words
+from hf_seqvae.study.folder import JOB_NAME
+from hf_seqvae.study.plan import Job
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNS = [
@@ -72,6 +73,12 @@ def test_an_unknown_run_is_named(study):
         plan(study, only=["min"])
 
 
+@pytest.mark.parametrize("override", ["seed=3", "name=other", " output_dir =elsewhere"])
+def test_keys_that_the_study_decides_cannot_be_set(study, override):
+    with pytest.raises(ValueError, match="--set must leave .* own keys: seeds, name, output_dir"):
+        plan(study, overrides=[override])
+
+
 def test_a_recipe_that_is_refused_names_its_run(study):
     with pytest.raises(ValueError, match=r"run 'last'.*training\.epochs"):
         plan(study, overrides=["training.epoch=1"])
@@ -96,11 +103,48 @@ def test_the_words_of_a_row_are_what_differs_from_the_base(study):
     assert not any("seed" in word for word in words)
 
 
+@pytest.mark.parametrize(
+    ("base", "own", "words"),
+    [
+        ({}, {"pooling": "mean"}, ("model.pooling: max -> mean",)),
+        ({"pooling": "mean"}, {}, ("model.pooling: mean -> max",)),
+        ({}, {"pooling": "max"}, ()),
+        ({}, {"latent_injection": ["add"]}, ("model.latent_injection: default -> ['add']",)),
+        (
+            {"decoder": {"hidden_size": 8}},
+            {"decoder": {"hidden_size": 8, "num_hidden_layers": 3}},
+            ("model.decoder.num_hidden_layers: 1 -> 3",),
+        ),
+        (
+            {"decoder": {"model_type": "gpt2"}},
+            {"decoder": {"model_type": "gpt2", "n_layer": 3}},
+            ("model.decoder.n_layer: 12 -> 3",),
+        ),
+        (
+            {"kind": "language_model"},
+            {"pooling": "mean"},
+            ("model.kind: language_model -> seqvae", "model.pooling: - -> mean"),
+        ),
+    ],
+)
+def test_a_left_out_key_of_the_model_is_its_default(base, own, words):
+    recipe = recipes.load("quickstart", ["objective={}"])
+    before, after = (dataclasses.replace(recipe, model=model) for model in (base, own))
+    assert recipe_words(before, after) == words
+
+
 def test_a_language_model_differs_by_being_one_and_not_by_what_it_cannot_have(study):
     base = base_recipe(study, "study.yaml")
     settings = ["model=language_model", "objective={}", "training.learning_rate=0.5", "seed=3"]
     words = recipe_words(base, recipes.load("quickstart", ["training.epochs=2", *settings]))
     assert words == ("a language model without latents", "training.learning_rate: 0.002 -> 0.5")
+
+
+def test_a_folder_that_cannot_be_made_is_refused_with_the_option_of_the_study(study, tmp_path):
+    (tmp_path / "out").write_text("a file in the way")
+    with pytest.raises(ValueError, match="another --output-dir") as error:
+        write_study(study)
+    assert "--set" not in str(error.value)
 
 
 def test_the_state_follows_the_folder(study):
@@ -150,6 +194,31 @@ def test_a_study_folder_of_another_format_is_refused(study):
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 99}))
     with pytest.raises(ValueError, match="format 99"):
         check_study_folder(study, [])
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 1}', "\xff"])
+def test_a_damaged_study_json_is_named_with_the_cure(study, text):
+    study.folder.mkdir()
+    (study.folder / "study.json").write_text(text, encoding="latin-1")
+    with pytest.raises(ValueError, match=r"study\.json is damaged.*Remove it.*--output-dir"):
+        check_study_folder(study, [])
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 1, "evaluation": 3}'])
+def test_a_damaged_job_json_is_named_with_the_cure(study, text):
+    job = plan(study)[0]
+    job.folder.mkdir(parents=True)
+    (job.folder / JOB_NAME).write_text(text)
+    message = check_study_folder(study, [job])[job]
+    assert f"{job.folder / JOB_NAME} is damaged" in message
+    assert f"remove it and {job.folder / 'evaluation'}" in message
+
+
+def test_a_job_of_another_format_is_refused(study):
+    job = plan(study)[0]
+    job.folder.mkdir(parents=True)
+    (job.folder / JOB_NAME).write_text(json.dumps(job.to_dict() | {"format": 99}))
+    assert "another version (format 99" in check_study_folder(study, [job])[job]
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "training" / "studies").glob("*.yaml")))

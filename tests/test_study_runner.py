@@ -9,7 +9,7 @@ import time
 import pytest
 from study_standins import small_study
 
-from hf_seqvae.study import StudyStopped, plan_jobs, run_jobs, runner
+from hf_seqvae.study import StudyStopped, plan_jobs, run_jobs, runner, study_job
 
 FINE = "pass"
 FAILS = "import sys; print('no such file: data.txt'); sys.exit(1)"
@@ -38,7 +38,7 @@ def started(monkeypatch):
     def start(job, *, nice, one_thread):
         order.append(job)
         job.folder.mkdir(parents=True, exist_ok=True)
-        with (job.folder / runner.LOG_NAME).open("w") as log:
+        with (job.folder / runner.LOG_NAME).open("a") as log:
             program = programs.get(job.title, FINE)
             return subprocess.Popen([sys.executable, "-c", program, str(job.folder)], stdout=log)
 
@@ -71,12 +71,88 @@ def test_finished_runs_and_those_of_another_process_are_left_alone(jobs, started
     assert order == jobs[2:]
 
 
+@pytest.mark.parametrize(("other", "said"), [(1, "at it"), (None, "finished meanwhile")])
+def test_what_another_process_took_up_meanwhile_is_left_alone(
+    jobs, started, monkeypatch, other, said
+):
+    order, _ = started
+    taken = []
+    monkeypatch.setattr(
+        "hf_seqvae.study.plan.holder", lambda folder: other if folder in taken else None
+    )
+
+    def meanwhile(running):
+        if not taken:
+            taken.append(jobs[1].folder)
+            if other is None:
+                finish(jobs[1])
+
+    notes = []
+    failed = run_jobs(jobs, watch=meanwhile, note=notes.append, interval=0.01)
+    assert (failed, order) == ({}, [jobs[0], *jobs[2:]])
+    assert len(notes) == 1 and jobs[1].title in notes[0] and said in notes[0]
+
+
+def test_a_job_that_another_process_was_faster_with_has_not_failed(jobs, started, monkeypatch):
+    order, programs = started
+    programs[jobs[0].title] = FAILS
+    monkeypatch.setattr(
+        "hf_seqvae.study.plan.holder",
+        lambda folder: 1 if order and folder == jobs[0].folder else None,
+    )
+    notes = []
+    assert run_jobs(jobs, note=notes.append, interval=0.01) == {}
+    assert order == jobs
+    assert len(notes) == 1 and jobs[0].title in notes[0]
+
+
 def test_a_failed_job_is_reported_and_the_rest_goes_on(jobs, started):
     order, programs = started
     programs[jobs[1].title] = FAILS
     failed = run_jobs(jobs, interval=0.01)
-    assert failed == {jobs[1]: "no such file: data.txt"}
+    log = jobs[1].folder / runner.LOG_NAME
+    assert failed == {jobs[1]: f"exit code 1, {log} ends:\nno such file: data.txt"}
     assert order == jobs
+
+
+@pytest.mark.parametrize(
+    ("program", "reason"),
+    [
+        ("import os; os.kill(os.getpid(), 9)", "ended by signal 9, nothing in {log}"),
+        ("import sys; sys.exit(3)", "exit code 3, nothing in {log}"),
+        (FAILS, "exit code 1, {log} ends:\nno such file: data.txt"),
+    ],
+)
+def test_the_reason_is_of_this_sitting_alone(jobs, started, program, reason):
+    _, programs = started
+    programs[jobs[0].title] = program
+    log = jobs[0].folder / runner.LOG_NAME
+    log.parent.mkdir(parents=True)
+    log.write_text("ValueError: mended long ago\n")
+    failed = run_jobs(jobs[:1], interval=0.01)
+    assert failed == {jobs[0]: reason.format(log=log)}
+
+
+def test_a_job_that_cannot_start_is_reported_and_the_rest_goes_on(jobs, started):
+    order, _ = started
+    jobs[1].folder.parent.mkdir(parents=True)
+    jobs[1].folder.write_text("a file in the way")
+    failed = run_jobs(jobs, interval=0.01)
+    assert list(failed) == [jobs[1]] and str(jobs[1].folder) in failed[jobs[1]]
+    assert jobs[3] in order
+
+
+def test_an_error_of_the_runner_leaves_no_job_behind(jobs, started):
+    _, programs = started
+    programs[jobs[0].title] = SAVES
+
+    def breaks(running):
+        if (jobs[0].folder / "ready").exists():
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run_jobs(jobs, watch=breaks, interval=0.01)
+    assert (jobs[0].folder / "saved").exists()
 
 
 def test_a_signal_lets_the_jobs_save_and_starts_no_other(jobs, started):
@@ -87,9 +163,10 @@ def test_a_signal_lets_the_jobs_save_and_starts_no_other(jobs, started):
         if (jobs[0].folder / "ready").exists():
             os.kill(os.getpid(), signal.SIGTERM)
 
-    with pytest.raises(StudyStopped, match="The same command goes on") as error:
+    with pytest.raises(StudyStopped, match="were asked to stop") as error:
         run_jobs(jobs, watch=stop, interval=0.01)
     assert error.value.exit_code == 143
+    assert "what was saved goes on with the same command" in str(error.value)
     assert (jobs[0].folder / "saved").exists()
     assert order == jobs[:1]
 
@@ -114,6 +191,15 @@ def test_handlers_are_put_back(jobs, started):
     before = signal.getsignal(signal.SIGTERM)
     run_jobs(jobs[:1], interval=0.01)
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_job_whose_file_is_damaged_ends_with_its_name(tmp_path, monkeypatch, caplog):
+    (tmp_path / "job.json").write_text("")
+    monkeypatch.setattr(sys, "argv", ["study_job", str(tmp_path)])
+    with pytest.raises(SystemExit) as error:
+        study_job.main()
+    assert error.value.code == 1
+    assert "job.json is damaged" in caplog.text
 
 
 @pytest.mark.parametrize(("parallel", "threads"), [(1, None), (2, "1")])

@@ -29,10 +29,16 @@ def compare(
     ] = None,
     only: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Only this run. As often as you like."),
+        typer.Option(
+            metavar="NAME", help="Train only this run; the table is of all. As often as you like."
+        ),
     ] = None,
     seeds: Annotated[
-        str | None, typer.Option(metavar="N,N", help="These seeds for all runs, such as 0,1.")
+        str | None,
+        typer.Option(
+            metavar="N,N",
+            help="Train all runs with these seeds, such as 0,1; the table has the study's as well.",
+        ),
     ] = None,
     jobs: Annotated[
         int, typer.Option(help="Runs side by side, one thread each if more than one.", min=1)
@@ -69,13 +75,16 @@ def compare(
     overrides = overrides or []
     numbers = None if seeds is None else read_seeds(seeds)
     planned = studies.plan_jobs(chosen, study, overrides=overrides, only=only or (), seeds=numbers)
-    refused = studies.check_study_folder(chosen, planned)
+    # what is chosen to run, the table is of all
+    shown = list(dict.fromkeys([*studies.plan_jobs(chosen, study, overrides=overrides), *planned]))
+    refused = studies.check_study_folder(chosen, shown)
     if dry_run:
         _show_states(planned, refused, json)
         return
-    if refused:
-        reasons = " ".join(f"{job.title}: {reason}" for job, reason in refused.items())
-        raise ValueError(f"Nothing was started. {reasons}")
+    in_the_way = [f"{job.title}: {refused[job]}" for job in planned if job in refused]
+    if in_the_way and not table_only:
+        raise ValueError(f"Nothing was started. {' '.join(in_the_way)}")
+    _show_refused(refused)
     failed: Mapping[Job, str] = {}
     if not table_only:
         studies.write_study(chosen, overrides)
@@ -87,22 +96,24 @@ def compare(
         try:
             with JobScreen(planned, notes) as screen:
                 failed = studies.run_jobs(
-                    planned, num_parallel=jobs, nice=nice, watch=screen.update
+                    planned,
+                    num_parallel=jobs,
+                    nice=nice,
+                    watch=screen.update,
+                    note=lambda text: notes.print(text, markup=False, soft_wrap=True),
                 )
         except studies.StudyStopped as error:
             raise CommandFailed(str(error), error.exit_code) from error
     base = studies.base_recipe(chosen, study, overrides)
-    rows = studies.finish_study(chosen, planned, base)
+    rows = studies.finish_study(chosen, shown, base, refused=refused)
     if json:
         print_json(studies.read_table(chosen))
     else:
         show_rows(stdout(), chosen, rows)
     if failed:
-        for job, lines in failed.items():
-            stderr().print(
-                f"{job.title} failed, {job.folder / studies.LOG_NAME} ends:", style="red"
-            )
-            stderr().print(lines, markup=False, soft_wrap=True)
+        for job, reason in failed.items():
+            text = f"{job.title} failed: {reason}"
+            stderr().print(text, style="red", markup=False, soft_wrap=True)
         titles = ", ".join(job.title for job in failed)
         raise CommandFailed(f"{len(failed)} of {len(planned)} runs failed: {titles}.")
 
@@ -133,5 +144,9 @@ def _show_states(planned: "list[Job]", refused: "Mapping[Job, str]", json: bool)
     for job, state in states:
         table.add_row(job.run, str(job.seed), state, str(job.folder))
     stdout().print(table)
+    _show_refused({job: reason for job, reason in refused.items() if job in planned})
+
+
+def _show_refused(refused: "Mapping[Job, str]") -> None:
     for job, reason in refused.items():
         stderr().print(f"{job.title}: {reason}", style="red", markup=False, soft_wrap=True)

@@ -149,8 +149,13 @@ def train(
     return dataclasses.replace(result, report=_report(recipe, text, accelerator, result))
 
 
-def check_same_recipe(folder: Path, recipe: Recipe) -> None:
+def check_same_recipe(folder: Path, recipe: Recipe, *, cure: str | None = None) -> None:
     """Raise where a run folder holds checkpoints, or the report, of another recipe.
+
+    Args:
+        folder: of the run.
+        recipe: that is to go on in it.
+        cure: what to do then; None for what `train` can do.
 
     Raises:
         ValueError: naming what differs.
@@ -162,11 +167,11 @@ def check_same_recipe(folder: Path, recipe: Recipe) -> None:
     changed = recipes.differences(recipes.load(kept), recipe)
     if changed:
         listed = "; ".join(f"{key}: {old!r} -> {new!r}" for key, (old, new) in changed.items())
-        raise ValueError(
-            f"{folder} holds a run of another recipe; changed: {listed}. Choose another "
-            f"output_dir, start again with --fresh (resume=False), which removes that run, or go "
-            f"on with its own recipe: {kept}."
+        cure = cure or (
+            "Choose another output_dir, start again with --fresh (resume=False), which removes "
+            f"that run, or go on with its own recipe: {kept}."
         )
+        raise ValueError(f"{folder} holds a run of another recipe; changed: {listed}. {cure}")
 
 
 def resume_command(folder: Path, num_processes: int) -> str:

@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from hf_seqvae.recipe import Recipe, differences
+from hf_seqvae.recipe import Recipe
+from hf_seqvae.study.differing import run_words
 from hf_seqvae.study.results import LIKELIHOOD, Result
 from hf_seqvae.study.schema import Study, StudyRun
 from hf_seqvae.study.statistics import Interval, Spread, paired_difference, spread
@@ -57,28 +58,6 @@ def compare_runs(study: Study, results: Sequence[Result], base: Recipe) -> list[
     ]
 
 
-def recipe_words(base: Recipe, own: Recipe) -> tuple[str, ...]:
-    """Each option that differs as "key: base -> own", but for the seed.
-
-    Of a language model beside a VAE what the two cannot share is left out.
-    """
-    changed = differences(base, own)
-    changed.pop("seed", None)
-    words = []
-    if own.is_language_model and not base.is_language_model:
-        words = ["a language model without latents"]
-        theirs = ("model.", "objective.")
-        changed = {key: pair for key, pair in changed.items() if not key.startswith(theirs)}
-    return (*words, *(f"{key}: {old} -> {new}" for key, (old, new) in changed.items()))
-
-
-def _words(run: StudyRun, base: Recipe, own: Recipe) -> tuple[str, ...]:
-    """What is special about a run: of one with a recipe of its own, that and its keys."""
-    if run.recipe is None:
-        return recipe_words(base, own)
-    return (f"recipe: {run.recipe}", *(f"{key}: {value}" for key, value in run.set.items()))
-
-
 def _row(
     run: StudyRun,
     results: Sequence[Result],
@@ -101,7 +80,7 @@ def _row(
     return Row(
         run,
         tuple(results),
-        _words(run, base, results[0].job.recipe),
+        run_words(run, base, results[0].job.recipe),
         {name: value for name, value in figures.items() if value is not None},
         {name: value for name, value in costs.items() if value is not None},
         difference,

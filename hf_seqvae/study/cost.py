@@ -1,4 +1,4 @@
-"""What training a run costs, in seconds: summed over sittings, exact across kills."""
+"""What training a run costs, in seconds: summed over sittings, across kills."""
 
 import json
 import time
@@ -18,17 +18,20 @@ class Cost(NamedTuple):
 
 
 class Stopwatch:
-    """Writes what training has cost so far, line by line of the log, beside it.
+    """Writes what training has cost so far beside the log: at its lines, and at checkpoints.
 
     A killed run goes on from its checkpoint: what was spent after that is spent again, and is
-    dropped here, so that the sum is that of a run that was never killed.
+    dropped here, so that the sum is that of a run that was never killed, but for the seconds that
+    saving the checkpoint took.
 
     Args:
         path: JSON, one list [step, wall, cpu] a line.
+        save_steps: steps between two checkpoints; None for those at lines of the log alone.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, save_steps: int | None = None) -> None:
         self.path = path
+        self.save_steps = save_steps
         self._before = Cost(0, 0.0, 0.0)
         self._started = (0.0, 0.0)
         self._step = self._written = 0
@@ -42,8 +45,10 @@ class Stopwatch:
         self._step = self._written = progress.step
 
     def step(self) -> None:
-        """Count."""
+        """Count, and write where a checkpoint follows."""
         self._step += 1
+        if self.save_steps and self._step % self.save_steps == 0:
+            self._write()
 
     def line(self, line: Mapping[str, Any]) -> None:
         """Write, when the log does."""

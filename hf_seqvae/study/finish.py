@@ -1,36 +1,38 @@
 """The end of a study: results -> table.md, table.json and pictures in its folder."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any
 
 from hf_seqvae import plots
-from hf_seqvae.engine.files import require_writable, write_text
+from hf_seqvae.engine.files import write_text
 from hf_seqvae.model.configuration_seqvae import SeqVAEConfig
 from hf_seqvae.recipe import Recipe
 from hf_seqvae.study.comparison import Row, compare_runs
+from hf_seqvae.study.folder import FIGURES_NAME, TABLE_NAME, require_folder
 from hf_seqvae.study.hypothesis import Prediction, predictions
-from hf_seqvae.study.plan import Job
+from hf_seqvae.study.plan import REFUSED, Job
 from hf_seqvae.study.results import Result, read_result
 from hf_seqvae.study.schema import Study
 from hf_seqvae.study.table import markdown
 from hf_seqvae.study.values import as_json
 from hf_seqvae.study.wording import difference_text
 
-TABLE_NAME, FIGURES_NAME = "table.md", "table.json"
 
-
-def finish_study(study: Study, jobs: Sequence[Job], base: Recipe) -> list[Row]:
+def finish_study(
+    study: Study, jobs: Sequence[Job], base: Recipe, *, refused: Container[Job] = ()
+) -> list[Row]:
     """Write table and pictures of all jobs as they stand, and return the rows of the table.
 
     Args:
         study: whose folder they go to.
         jobs: finished or not.
         base: what the recipes differ from.
+        refused: jobs whose folders hold another run, whose figures are not theirs.
     """
-    require_writable(study.folder)
-    results = [read_result(job) for job in jobs]
+    require_folder(study.folder)
+    results = [Result(job, REFUSED) if job in refused else read_result(job) for job in jobs]
     rows = compare_runs(study, results, base)
     chosen = [one for one in results if not study.hypothesis or one.job.run in study.hypothesis]
     found = predictions(chosen, seed=study.evaluation.seed)

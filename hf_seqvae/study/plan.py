@@ -8,19 +8,17 @@ from typing import Any
 
 from hf_seqvae import recipe as recipes
 from hf_seqvae.recipe import Recipe
+from hf_seqvae.study.folder import EVALUATION_NAME, FORMAT, INITIAL_NAME
 from hf_seqvae.study.lock import holder
-from hf_seqvae.study.schema import EvaluationPlan, Study, StudyRun
+from hf_seqvae.study.schema import EvaluationPlan, Study, StudyRun, check_own_keys
 
-FORMAT = 1
-STUDY_NAME, JOB_NAME = "study.json", "job.json"
-# what a job writes beside what `train` does: seconds, dispersion before the first step, evaluation
-COST_NAME, INITIAL_NAME, EVALUATION_NAME = "cost.jsonl", "initial.json", "evaluation"
-FINISHED, TRAINED, RUNNING, RESUMABLE, NOT_STARTED = (
+FINISHED, TRAINED, RUNNING, RESUMABLE, NOT_STARTED, REFUSED = (
     "finished",
     "trained, not measured",
     "running",
     "resumable",
     "not started",
+    "refused",  # the folder holds another run than the study plans
 )
 
 
@@ -97,9 +95,11 @@ def plan_jobs(
         seeds: in place of all others; None for the study's.
 
     Raises:
-        ValueError: a name in `only` that is no run, or a recipe that is refused.
+        ValueError: a name in `only` that is no run, a key that is the study's own, or a recipe
+            that is refused.
         FileNotFoundError: no such recipe.
     """
+    check_own_keys((text.partition("=")[0].strip() for text in overrides), "--set")
     names = [run.name for run in study.runs]
     unknown = [name for name in only if name not in names]
     if unknown:

@@ -11,13 +11,8 @@ import numpy as np
 from hf_seqvae.evaluation import Report, read_report
 from hf_seqvae.plots import read_log
 from hf_seqvae.study.cost import read_costs
-from hf_seqvae.study.plan import (
-    COST_NAME,
-    EVALUATION_NAME,
-    FINISHED,
-    INITIAL_NAME,
-    Job,
-)
+from hf_seqvae.study.folder import COST_NAME, EVALUATION_NAME, INITIAL_NAME
+from hf_seqvae.study.plan import FINISHED, Job
 
 NO_LATENTS = "a model without latents has none"
 LIKELIHOOD = "nll"  # what models are compared by: iw_nll, or the exact nll of one without latents

@@ -1,12 +1,16 @@
 """What a study file says: recipes x seeds, which run is the baseline, how all are evaluated."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 from hf_seqvae.recipe.fields import check_fields, from_mapping, option
 from hf_seqvae.recipe.io import parse_mapping
+from hf_seqvae.study.folder import STUDY_FILES
+
+# recipe keys that every job gets from the study
+OWN_KEYS = ("seed", "name", "output_dir")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +48,11 @@ class StudyRun:
                 "runs.name must be a word without slashes, it is the name of a folder; got "
                 f"{self.name!r}."
             )
+        if self.name.lower() in STUDY_FILES:
+            raise ValueError(
+                f"runs.name must be no name of a file of the study, got {self.name!r}. Rename it."
+            )
+        check_own_keys(self.set, f"set of run {self.name!r}")
         if self.seeds is not None:
             _check_seeds(self.seeds, f"the seeds of run {self.name!r}")
 
@@ -73,6 +82,7 @@ class Study:
         if not self.name or "/" in self.name or self.name != self.name.strip():
             raise ValueError(f"name must be a word without slashes, got {self.name!r}.")
         _check_seeds(self.seeds, "seeds")
+        check_own_keys(self.set, "set")
         runs = [_run(row) for row in self.runs]
         if not runs:
             raise ValueError("runs is empty: list at least one run with a name.")
@@ -121,6 +131,20 @@ def load_study(path: str | Path) -> Study:
         return from_mapping(Study, values)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def check_own_keys(keys: Iterable[str], where: str) -> None:
+    """Refuse recipe keys that the study itself decides.
+
+    Raises:
+        ValueError: naming the first of them.
+    """
+    for key in keys:
+        if key in OWN_KEYS:
+            raise ValueError(
+                f"{where} must leave {key!r} out: seeds and folders are the study's own keys: "
+                "seeds, name, output_dir."
+            )
 
 
 def _run(row: Any) -> StudyRun:

@@ -19,9 +19,10 @@ from hf_seqvae.latent_space import load_scorable
 from hf_seqvae.model.modeling_seqvae import SeqVAEModel
 from hf_seqvae.recipe.text import EVERYDAY
 from hf_seqvae.study.cost import Stopwatch
+from hf_seqvae.study.folder import COST_NAME, INITIAL_NAME, JOB_NAME, read_job_file
 from hf_seqvae.study.initial import initial_dispersion
 from hf_seqvae.study.lock import locked
-from hf_seqvae.study.plan import COST_NAME, INITIAL_NAME, JOB_NAME, Job
+from hf_seqvae.study.plan import Job
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ def run_job(job: Job) -> None:
     """
     with locked(job.folder):
         if not (job.folder / "report.json").is_file():
-            watchers = [Stopwatch(job.folder / COST_NAME)]
+            watchers = [Stopwatch(job.folder / COST_NAME, job.recipe.training.save_steps)]
             train(job.recipe, progress=False, watchers=watchers)
         texts: Any = load_texts(job.recipe).get(job.evaluation.split)
         if texts is None:
@@ -76,9 +77,8 @@ def main() -> None:
     disable_progress_bars()
     transformers_logging.disable_progress_bar()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    values = json.loads((options.folder / JOB_NAME).read_text(encoding="utf-8"))
     try:
-        run_job(Job.from_dict(values))
+        run_job(Job.from_dict(read_job_file(options.folder / JOB_NAME)))
     except TrainingInterrupted as error:
         logger.warning("%s", error)
         sys.exit(error.exit_code)

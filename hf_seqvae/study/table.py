@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from hf_seqvae.study.comparison import Row
 from hf_seqvae.study.hypothesis import Prediction
-from hf_seqvae.study.plan import NOT_STARTED
+from hf_seqvae.study.plan import NOT_STARTED, REFUSED
 from hf_seqvae.study.results import LIKELIHOOD, Result
 from hf_seqvae.study.schema import Study
 from hf_seqvae.study.statistics import RESAMPLES
@@ -118,6 +118,9 @@ def unfinished_lines(results: Sequence[Result]) -> list[str]:
             continue
         if one.state == NOT_STARTED:
             waiting.setdefault(one.job.run, []).append(str(one.job.recipe.seed))
+            continue
+        if one.state == REFUSED:
+            lines.append(f"{one.job.title}: {REFUSED}, --dry-run says why")
             continue
         epochs = one.job.recipe.training.epochs
         elbo = "" if one.elbo is None else f", validation ELBO {one.elbo:.2f}"

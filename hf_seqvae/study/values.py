@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hf_seqvae.study.comparison import Row
+from hf_seqvae.study.folder import FORMAT
 from hf_seqvae.study.hypothesis import Prediction
-from hf_seqvae.study.plan import FORMAT
 from hf_seqvae.study.results import Result
 from hf_seqvae.study.schema import Study
 from hf_seqvae.study.statistics import Interval

@@ -1,0 +1,81 @@
+"""What lies in the folder of a study beside its runs, and in those: names, format, reading."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hf_seqvae.engine.files import require_writable
+
+FORMAT = 1
+STUDY_NAME, TABLE_NAME, FIGURES_NAME = "study.json", "table.md", "table.json"
+STUDY_FILES = (
+    STUDY_NAME,
+    TABLE_NAME,
+    FIGURES_NAME,
+    "likelihood.png",
+    "rate_distortion.png",
+    "usage.png",
+    "dispersion.png",
+    "hypothesis.png",
+)
+# what a job writes beside what `train` does: itself, seconds, dispersion before the first step,
+# evaluation
+JOB_NAME, COST_NAME = "job.json", "cost.jsonl"
+INITIAL_NAME, EVALUATION_NAME = "initial.json", "evaluation"
+_STUDY_KEYS = {"study": dict}
+_JOB_KEYS = {"run": str, "recipe": dict, "evaluation": dict}
+
+
+def require_folder(folder: Path) -> None:
+    """Make the folder of a study or of a job.
+
+    Raises:
+        ValueError: it cannot be made or written to.
+    """
+    try:
+        require_writable(folder)
+    except ValueError as error:
+        raise ValueError(
+            f"{folder} cannot be written to: {error.__cause__}. Choose another --output-dir."
+        ) from error
+
+
+def read_study_file(path: Path) -> dict[str, Any]:
+    """What study.json says.
+
+    Raises:
+        ValueError: damaged, no study's, or of another format.
+    """
+    cure = "Remove it, it is written anew, or choose another --output-dir."
+    return _read(path, _STUDY_KEYS, cure)
+
+
+def read_job_file(path: Path) -> dict[str, Any]:
+    """What job.json says, the plain values of a job.
+
+    Raises:
+        ValueError: damaged, no job's, or of another format.
+    """
+    evaluation = path.parent / EVALUATION_NAME
+    cure = (
+        f"Choose another --output-dir, or remove it and {evaluation}: the one is written anew, the "
+        "other measured again."
+    )
+    return _read(path, _JOB_KEYS, cure)
+
+
+def _read(path: Path, keys: Mapping[str, type], cure: str) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:  # no JSON, or no text
+        values = None
+    if isinstance(values, dict) and values.get("format", FORMAT) != FORMAT:
+        raise ValueError(
+            f"{path} was written by another version (format {values['format']!r}, this one has "
+            f"{FORMAT}). Choose another --output-dir; the old folder stays as it is."
+        )
+    whole = isinstance(values, dict) and "format" in values
+    if not whole or not all(isinstance(values.get(key), kind) for key, kind in keys.items()):
+        raise ValueError(f"{path} is damaged, or another program's. {cure}")
+    return values
