@@ -7,6 +7,7 @@ a busy machine disturbs the first less than the second.
 """
 
 import argparse
+import statistics
 import sys
 import tempfile
 from collections.abc import Callable
@@ -114,8 +115,12 @@ def poolings(size: str, repeats: int) -> dict:
     return ratios(runs, repeats, "last")
 
 
-def objectives(repeats: int, steps: int = 40) -> dict:
-    """The speed of the engine with each objective over a bare loop's with the model's own loss."""
+def objectives(repeats: int, steps: int = 60) -> dict:
+    """The speed of the engine with each objective over a bare loop's with the model's own loss.
+
+    Each is timed beside the bare loop, now before it and now after it, since a machine's speed
+    drifts; `bare_again` is the bare loop in the engine's place.
+    """
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(steps, Path(folder), fused=True)
         given = {
@@ -123,15 +128,27 @@ def objectives(repeats: int, steps: int = 40) -> dict:
             for name, term in KL_TERMS.items()
         }
         given["mmd"] = Objective(mmd_weight=10.0)
-        contestants = {"bare": bench.bare, "bare_again": bench.bare}
+        contestants = {"bare_again": bench.bare}
         contestants |= {
             name: lambda objective=objective: bench.engine(objective)
             for name, objective in given.items()
         }
-        slowness = ratios(contestants, repeats, "bare")
-    return {
-        kind: {name: 1 / ratio for name, ratio in found.items()} for kind, found in slowness.items()
-    }
+        bench.bare()  # the first run of a process pays for its memory
+        return {
+            name: statistics.median(
+                _speed(bench.bare, run, bare_first=bool(place % 2)) for place in range(repeats)
+            )
+            for name, run in contestants.items()
+        }
+
+
+def _speed(bare: Callable, run: Callable, *, bare_first: bool) -> float:
+    """CPU seconds of a bare loop over those of another, run one after the other."""
+    if bare_first:
+        first, second = bare(), run()
+        return first[0] / second[0]
+    first, second = run(), bare()
+    return second[0] / first[0]
 
 
 def output_layer(kind: str, num_positions: int, vocabulary: int) -> Callable[[], None]:
@@ -198,7 +215,7 @@ def main() -> None:
     for size in SIZES:
         results[size] = against_peak(size, repeats)
         results[size]["pooling_over_last"] = poolings(size, repeats)
-    results["engine_speed_of_bare"] = objectives(max(1, repeats // 3))
+    results["engine_speed_of_bare_cpu"] = objectives(max(2, repeats // 2))
     results |= {
         "threads": options.threads,
         "repeats": repeats,
