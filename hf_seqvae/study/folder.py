@@ -1,5 +1,6 @@
 """What lies in the folder of a study beside its runs, and in those: names, format, reading."""
 
+import contextlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -66,16 +67,15 @@ def read_job_file(path: Path) -> dict[str, Any]:
 
 
 def _read(path: Path, keys: Mapping[str, type], cure: str) -> dict[str, Any]:
-    try:
+    values: Any = None
+    with contextlib.suppress(ValueError):  # no JSON, or no text
         values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:  # no JSON, or no text
-        values = None
     if isinstance(values, dict) and values.get("format", FORMAT) != FORMAT:
         raise ValueError(
             f"{path} was written by another version (format {values['format']!r}, this one has "
             f"{FORMAT}). Choose another --output-dir; the old folder stays as it is."
         )
     whole = isinstance(values, dict) and "format" in values
-    if not whole or not all(isinstance(values.get(key), kind) for key, kind in keys.items()):
+    if not whole or not all(isinstance(values.get(key), keys[key]) for key in keys):
         raise ValueError(f"{path} is damaged, or another program's. {cure}")
     return values
