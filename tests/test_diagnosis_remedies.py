@@ -107,6 +107,16 @@ def test_free_bits_that_there_are_already_are_doubled():
     assert first.overrides[1] == "objective.free_bits=0.25"
 
 
+def test_tied_parts_are_neither_reset_nor_moved_alone():
+    tied = ["model.tie_word_embeddings=true"]
+    recipe = recipes.load("quickstart", tied)
+    found = lines("collapsed", known_setup(config(tie_word_embeddings=True), recipe.to_dict()))
+    names = [remedy.name for remedy in found]
+    assert "an autoencoder first" not in names and "aggressive updates" not in names
+    for remedy in found:
+        recipes.load("quickstart", [*tied, *overrides_of(remedy.line)])
+
+
 def test_nats_of_another_kind_are_not_doubled_as_nats_of_a_dimension():
     changed = ["objective.kl_term=free_bits_per_sentence_mask", "objective.free_bits=8"]
     recipe = recipes.load("quickstart", changed).to_dict()

@@ -85,7 +85,7 @@ def test_what_only_a_vae_reads_is_refused_with_the_cure(model, said):
             "objective.beta.schedule is 'linear'.*--set objective={}",
         ),
         (
-            {"objective": {"kl_term": "free_bits_per_dimension_hinge"}},
+            {"objective": {"kl_term": "free_bits_per_dimension_hinge", "free_bits": 0.25}},
             "objective.kl_term is 'free_bits_per_dimension_hinge'",
         ),
         ({"training": {"num_eval_samples": 4}}, "training.num_eval_samples is 4"),
@@ -118,10 +118,9 @@ def test_the_config_is_the_decoder_s_with_the_tokenizer_s_ids(tokenizer):
     assert config.unk_token_id == tokenizer.unk_token_id
 
 
-def test_a_value_that_the_config_refuses_is_said_of_the_recipe(tokenizer):
-    made = with_model({"kind": "language_model", "decoder": {"bidirectional": True}})
+def test_a_value_that_the_config_refuses_is_said_of_the_recipe_before_any_text_is_read():
     with pytest.raises(ValueError, match="The model of the recipe: a decoder reads one way"):
-        recipe.build_config(made, tokenizer)
+        with_model({"kind": "language_model", "decoder": {"bidirectional": True}})
 
 
 def test_the_seed_makes_the_weights_and_word_dropout_is_the_recipe_s(tokenizer):

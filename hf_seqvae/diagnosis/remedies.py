@@ -55,6 +55,7 @@ def known_setup(config: Any, recipe: Mapping[str, Any] | None = None) -> dict[st
         "latent_size": config.latent_size,
         "pooling": config.pooling,
         "posterior": config.posterior,
+        "tie_word_embeddings": config.tie_word_embeddings,
         "word_dropout": config.word_dropout,
         "latent_injection": list(config.latent_injection),
         "lstm_decoder": config.has_lstm_decoder,
@@ -182,7 +183,8 @@ def _held_rate(setup: Mapping[str, Any]) -> Remedy | None:
 def _autoencoder_first(setup: Mapping[str, Any]) -> Remedy | None:
     epochs, streaming = _get(setup, "training.epochs"), _get(setup, "data.streaming")
     halved = _get(setup, "training.scheduler") in (None, "plateau_halving")
-    if epochs is None or epochs < 3 or _get(setup, "phases") or streaming or not halved:
+    fixed = _get(setup, "training.max_steps") or _get(setup, "model.tie_word_embeddings")
+    if epochs is None or epochs < 3 or _get(setup, "phases") or streaming or fixed or not halved:
         return None
     phases = f"{{autoencoder: {{epochs: {epochs // 3}}}, vae: {{reset: [decoder]}}}}"
     return Remedy(
