@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from hf_seqvae.engine.log import LogSums
 from hf_seqvae.engine.step import TrainingStep, count_items
+from hf_seqvae.recipe.training import INNER_WINDOW, MAX_INNER_UPDATES
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,8 @@ class InnerLoop:
         window: updates whose mean loss a word is compared with that of as many before.
     """
 
-    max_updates: int = 99
-    window: int = 15
+    max_updates: int = MAX_INNER_UPDATES
+    window: int = INNER_WINDOW
 
     def __post_init__(self) -> None:
         """Check the counts."""

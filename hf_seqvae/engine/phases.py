@@ -1,5 +1,6 @@
 """The phases of a run: stretches of epochs, each with its own objective and fresh optimizer."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -8,6 +9,8 @@ from torch import nn
 from hf_seqvae.engine.keeper import Keeper, Trained
 from hf_seqvae.engine.progress import Progress
 from hf_seqvae.objectives import Objective, Schedule, TargetRate
+
+logger = logging.getLogger(__name__)
 
 ELBO, RECONSTRUCTION = "eval/elbo", "eval/reconstruction_nll"
 
@@ -50,7 +53,10 @@ def phase_at(phases: Sequence[Phase], epoch: int) -> int:
 
 
 def beta_of_run(phases: Sequence[Phase], steps_per_epoch: int | None) -> Schedule:
-    """Beta as a function of the updates of the whole run, over its phases."""
+    """Beta as a function of the updates of the whole run, over its phases in their full length.
+
+    Where decays of the learning rate end a phase early, what follows comes sooner than this says.
+    """
     if len(phases) == 1:
         return phases[0].objective.beta
     assert steps_per_epoch is not None  # a recipe refuses phases of a stream
@@ -100,6 +106,7 @@ class Phases:
         progress.phase, progress.phase_epoch = index, progress.epoch
         progress.phase_step = progress.step
         progress.best_score = progress.best_step = None
+        logger.info("phase %s begins at epoch %d", phase.name, progress.epoch)
         if phase.prepare is not None:
             phase.prepare(self.keeper.accelerator.unwrap_model(trained.model))
         trained.optimizer.state.clear()

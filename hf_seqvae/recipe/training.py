@@ -7,6 +7,8 @@ from transformers import SchedulerType
 
 from hf_seqvae.recipe.fields import check_fields, option
 
+# of aggressive updates: arXiv 1901.05534
+MAX_INNER_UPDATES, INNER_WINDOW = 99, 15
 PLATEAU_HALVING = "plateau_halving"
 SCHEDULERS = (*(kind.value for kind in SchedulerType), PLATEAU_HALVING)
 # what transformers.get_scheduler gives no warm-up to
@@ -63,13 +65,13 @@ class TrainingRecipe:
     max_inner_updates: int | None = option(
         None,
         "aggressive: most updates of the encoder alone before each joint one",
-        shown=99,
+        shown=MAX_INNER_UPDATES,
         minimum=1,
     )
     inner_window: int | None = option(
         None,
         "aggressive: updates whose mean loss a word is compared with that before",
-        shown=15,
+        shown=INNER_WINDOW,
         minimum=1,
     )
     gradient_accumulation_steps: int = option(1, "micro-batches a batch is cut into", minimum=1)
@@ -111,7 +113,8 @@ class TrainingRecipe:
                     f"training.{name} is read by aggressive updates alone, and "
                     "training.encoder_updates is 'joint'. Leave it out, or set that to aggressive."
                 )
-        window, most = self.inner_window or 15, self.max_inner_updates or 99
+        window = self.inner_window or INNER_WINDOW
+        most = self.max_inner_updates or MAX_INNER_UPDATES
         if self.encoder_updates == "aggressive" and window > most:
             raise ValueError(
                 f"training.inner_window ({window}) must not be above max_inner_updates ({most}): "

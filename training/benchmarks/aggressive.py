@@ -8,8 +8,6 @@ text and to validate is not counted.
 """
 
 import argparse
-import platform
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -88,11 +86,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="JSON file to write")
     options = parser.parse_args()
     disable_progress_bars()
-    results: dict = {
-        "command": " ".join(["python", *sys.argv]),
-        "machine": platform.processor() or platform.machine(),
-        "steps": options.steps,
-    }
+    results: dict = {"steps": options.steps}
     with tempfile.TemporaryDirectory() as folder:
         for kind in ("joint", "aggressive"):
             arguments = (options.recipe, options.set, kind, options.steps, folder)

@@ -6,13 +6,12 @@ Everyday sentences, the same start, batches and noise in both; validation in flo
 """
 
 import argparse
-import sys
 import tempfile
 from pathlib import Path
 
 import torch
 from datasets import Dataset, disable_progress_bars
-from rounds import processor, publish
+from rounds import publish
 from throughput import Bench
 from torch import nn
 
@@ -64,11 +63,6 @@ def main() -> None:
                 "negative_elbo_bf16": half,
                 "relative_difference": half / whole - 1,
             }
-    results |= {
-        "machine": processor(),
-        "torch": torch.__version__,
-        "command": " ".join(["python", *sys.argv]),
-    }
     publish(results, options.output)
 
 

@@ -10,8 +10,6 @@ same sentences and, where they decode the same samples, on the same latents.
 import argparse
 import ctypes
 import os
-import platform
-import sys
 import time
 from pathlib import Path
 
@@ -202,9 +200,6 @@ def main() -> None:
         "threads": options.threads,
         "repeats": options.repeats,
         "cores": os.cpu_count(),
-        "machine": platform.processor() or platform.machine(),
-        "torch": torch.__version__,
-        "command": " ".join(["python", *sys.argv]),
     }
     # memory first: children are forked before any worker thread has been started
     for size in SIZES:

@@ -3,7 +3,10 @@
 import json
 import os
 import statistics
+import sys
 from pathlib import Path
+
+import torch
 
 
 def in_turns(contestants: dict, repeats: int) -> dict[str, list[tuple[float, float]]]:
@@ -80,7 +83,12 @@ def processor() -> str:
 
 
 def publish(results: dict, output: Path | None) -> None:
-    """Print the results as JSON, and write them to a file where one is named."""
+    """Print the results as JSON with the machine and the command, and write them to a file."""
+    results = results | {
+        "machine": processor(),
+        "torch": torch.__version__,
+        "command": " ".join(["python", *sys.argv]),
+    }
     text = json.dumps(results, indent=2, default=float)
     print(text)
     if output is not None:

@@ -8,14 +8,13 @@ a busy machine disturbs the first less than the second.
 
 import argparse
 import statistics
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from rounds import in_child, medians, processor, publish, ratios, status_kib
+from rounds import in_child, medians, publish, ratios, status_kib
 from sizes import SIZES, build_batch, build_model, operations, products, timed
 from throughput import Bench
 from torch import nn
@@ -219,9 +218,6 @@ def main() -> None:
     results |= {
         "threads": options.threads,
         "repeats": repeats,
-        "machine": processor(),
-        "torch": torch.__version__,
-        "command": " ".join(["python", *sys.argv]),
     }
     publish(results, options.output)
 

@@ -10,8 +10,6 @@ busy machine disturbs the first more than the second.
 import argparse
 import dataclasses
 import math
-import platform
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -254,9 +252,6 @@ def main() -> None:
             "threads": options.threads,
             "repeats": options.repeats,
             "steps_timed": options.steps - WARM_UP,
-            "machine": platform.processor() or platform.machine(),
-            "torch": torch.__version__,
-            "command": " ".join(["python", *sys.argv]),
         }
         # memory first: children are forked before any worker thread has been started
         results["step_peak_mib_by_label_tokens"] = {

@@ -6,12 +6,11 @@ Medians over rounds of CPU and wall seconds over those of the kept step in the s
 """
 
 import argparse
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from rounds import processor, publish, ratios
+from rounds import publish, ratios
 from sizes import HIDDEN, SIZES, build_batch, build_model, timed
 from torch import Tensor, nn
 
@@ -190,9 +189,6 @@ def main() -> None:
         }
     results |= {
         "repeats": options.repeats,
-        "machine": processor(),
-        "torch": torch.__version__,
-        "command": " ".join(["python", *sys.argv]),
     }
     publish(results, options.output)
 
