@@ -1,7 +1,7 @@
 """Who asks, and the life of repositories, branches and tags."""
 
 from hub.cards import problems
-from hub.repos import Repo, missing
+from hub.repos import Repo
 from hub.wire import Call, HubError, reply, route
 from starlette.responses import Response
 
@@ -111,8 +111,3 @@ def validate_card(call: Call) -> Response:
         "warnings": [{"message": message} for message in warnings],
     }
     return reply(body, 400 if errors else 200)
-
-
-@route("GET HEAD", "/{owner}")
-def page_of_nobody(call: Call) -> Response:
-    raise missing(call.user)

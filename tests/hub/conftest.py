@@ -22,7 +22,7 @@ def hub_of_the_session() -> Iterator["Hub"]:  # noqa: F821
 
 @pytest.fixture
 def hub(hub_of_the_session, monkeypatch, tmp_path_factory):
-    """A Hub without repositories, and a client that is online, logged in as the owner, its cache empty."""
+    """A Hub without repositories; the client is online, logged in as the owner, its cache empty."""
     from hub.server import OWNER
 
     double = hub_of_the_session
@@ -31,9 +31,7 @@ def hub(hub_of_the_session, monkeypatch, tmp_path_factory):
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path_factory.mktemp("hub_cache")))
     monkeypatch.setenv("HF_TOKEN", OWNER)
     yield double
-    assert not double.broken, f"the double itself failed at {double.broken}"
-    idle = [fault for fault in double.faults if not fault.hits]
-    assert not idle, f"no request came for {idle}: the test did not see its fault"
+    double.check()
 
 
 @pytest.fixture(params=["xet", "lfs"])
@@ -42,13 +40,7 @@ def transport(request, hub, monkeypatch):
     hub.transport = request.param
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", request.param == "lfs")
     yield request.param
-    ways = {
-        "xet": hub.requests(r"^POST /_cas/v2/shards|^GET /_cdn/xorbs/"),
-        "lfs": hub.requests(r"^(PUT|POST) /_lfs/|^GET /_cdn/lfs/"),
-    }
-    other = ways["lfs" if request.param == "xet" else "xet"]
-    assert not other, f"large files went over the other way than {request.param}: {other}"
-    assert ways[request.param], f"no large file went over {request.param}"
+    hub.check_transport()
 
 
 @pytest.fixture

@@ -52,11 +52,22 @@ class Fault:
 NONE = Fault("")
 
 
-class Faults(list[Fault]):
+class Faults:
     """The faults of one test, in order; the first that strikes a request is its only one."""
 
-    def append(self, fault: dict[str, Any]) -> None:  # type: ignore[override]
-        super().append(Fault(**fault))
+    def __init__(self):
+        self.faults: list[Fault] = []
+
+    def append(self, fault: dict[str, Any]) -> None:
+        self.faults.append(Fault(**fault))
+
+    def clear(self) -> None:
+        self.faults.clear()
 
     def strike(self, line: str) -> Fault:
-        return next((fault for fault in self if fault.strikes(line)), NONE)
+        return next((fault for fault in self.faults if fault.strikes(line)), NONE)
+
+    @property
+    def idle(self) -> list[Fault]:
+        """Those that no request has come for."""
+        return [fault for fault in self.faults if not fault.hits]

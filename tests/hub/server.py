@@ -107,6 +107,7 @@ class Hub:
             "HF_HUB_DISABLE_PROGRESS_BARS": "1",
             "HF_HUB_ETAG_TIMEOUT": "10",
             "HF_HUB_DOWNLOAD_TIMEOUT": "10",
+            "HF_XET_CLIENT_RETRY_BASE_DELAY": "20ms",
         }
         if token is not None:
             mine["HF_TOKEN"] = token
@@ -117,6 +118,22 @@ class Hub:
     def requests(self, pattern: str) -> list[Entry]:
         """The requests whose "METHOD /path?query" matches, in order."""
         return [entry for entry in self.log if re.search(pattern, str(entry))]
+
+    def check(self) -> None:
+        """What must hold after any test: the double did its work, and its faults struck."""
+        assert not self.broken, f"the double itself failed at {self.broken}"
+        assert not self.faults.idle, f"no request came for {self.faults.idle}: nothing was tested"
+
+    def check_transport(self) -> None:
+        """Large files went the way that `transport` names, and none the other way."""
+        ways = {
+            "xet": self.requests(r"^POST /_cas/v2/shards|^GET /_cdn/xorbs/"),
+            "lfs": self.requests(r"^(PUT|POST) /_lfs/|^GET /_cdn/lfs/"),
+        }
+        went = {way: [str(entry) for entry in entries] for way, entries in ways.items() if entries}
+        assert went.keys() == {self.transport}, (
+            f"{self.transport} was wanted, the files took {went}"
+        )
 
     def repo(self, repo_id: str, user: User | None, access: str) -> Repo:
         if repo_id not in self.repos:
@@ -133,7 +150,7 @@ class Hub:
         try:
             if handler is not None:
                 return handler(call)
-            if call.path.startswith("/api/models/"):
+            if call.path.startswith("/api/models/") or "/resolve/" in call.path:
                 raise missing(call.user)
             raise HubError(404, f"No such route: {call.method} {call.path}")
         except HubError as error:

@@ -1,4 +1,4 @@
-"""One request as the double sees it: its parts, who asks, the table of routes, the ways to answer."""
+"""One request as the double sees it: its parts, who asks, its route, and the ways to answer."""
 
 import json
 import re
@@ -92,7 +92,7 @@ class Call:
         return self.query.get(name, [""])[0].lower() in {"1", "true"}
 
     def repo(self, access: str = "read") -> "Repo":
-        """The repository in the path, for access "read", "files" (gated ones need a grant), "write"."""
+        """The repository in the path, for one of the kinds of access of Repo.check."""
         return self.hub.repo(self.parts["repo"], self.user, access)
 
 
