@@ -100,8 +100,8 @@ def check_source(source: str | Path) -> Path:
     model = Path(model_folder(run))
     if model != run:
         _check_finished(run)
-    weight_files(model)
     read_config(model)
+    weight_files(model)
     if not has_own_code(model):  # its own code is not run here: only its files are looked at
         try:
             with quiet_transformers():

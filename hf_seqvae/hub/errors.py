@@ -23,7 +23,7 @@ from huggingface_hub.errors import (
 # raise RuntimeError (LFS and Xet)
 CLIENT_ERRORS = (HTTPError, OSError, RuntimeError)
 
-_TOKEN = re.compile(r"\b(?:hf|api_org)_[A-Za-z0-9]{6,}|(?<=Bearer )\S+")
+_TOKEN = re.compile(r"\b(?:hf|api_org)_[A-Za-z0-9]{16,}|(?<=Bearer )\S+")
 
 
 class HubError(OSError):
