@@ -9,6 +9,7 @@ from transformers import AutoModel, PreTrainedConfig, PreTrainedModel, PreTraine
 from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutput
 
+from .carried_code import CarriesCode
 from .configuration_seqvae import SeqVAEConfig
 from .decoder_tokenizer import load_decoder_tokenizer
 from .modeling_lstm import (
@@ -31,12 +32,13 @@ BACKBONE_FLAGS = ("output_attentions", "output_hidden_states")
 HUB_KEYWORDS = ("cache_dir", "local_files_only", "revision", "token")
 
 
-class SeqVAEPreTrainedModel(PreTrainedModel):
+class SeqVAEPreTrainedModel(CarriesCode, PreTrainedModel):
     """Flags and initialisation that encoder and model share."""
 
     config: SeqVAEConfig
     base_model_prefix = "seqvae"
     main_input_name = "input_ids"
+    model_tags = ["seqvae", "vae"]
     supports_gradient_checkpointing = True
     # the backbones decide; these only let a user's choice reach them
     _supports_sdpa = _supports_flash_attn = _supports_flex_attn = True
