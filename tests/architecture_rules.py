@@ -54,10 +54,15 @@ MODEL_FILES = [
     "lstm_cache",
     "token_order",
     "modeling_lstm",
+    "decoder_tokenizer",
     "modeling_encoder",
     "decoding",
     "generation",
     "estimation",
+    "interpolation",
+    "writing",
+    "text_space",
+    "pipeline_seqvae",
     "modeling_seqvae",
 ]
 MODEL_PACKAGES = {"torch", "transformers", "huggingface_hub"}
