@@ -108,7 +108,7 @@ def result_errors(result: Any, place: str) -> list[str]:
     return errors
 
 
-def lacking(value: Any, place: str, **fields: type) -> list[str]:
+def lacking(value: Any, place: str, /, **fields: type) -> list[str]:
     """The first field that a mapping lacks or has of another type or empty, as a message."""
     if not isinstance(value, dict):
         return [f"{place} must be a mapping"]
