@@ -249,8 +249,9 @@ def card(metadata):
     return f"---\n{metadata}---\n# A model\n"
 
 
-def test_a_good_card_passes(hub):
-    ModelCard(card(GOOD)).validate()
+@pytest.mark.parametrize("metadata", [GOOD, "model-index: [{name: a, results: []}]\n"])
+def test_a_good_card_passes(hub, metadata):
+    ModelCard(card(metadata)).validate()
 
 
 @pytest.mark.parametrize(
@@ -262,7 +263,7 @@ def test_a_good_card_passes(hub):
         ("language: [en, 3]\n", '"language" must be'),
         ("library_name: [a]\n", '"library_name" must be'),
         ("model-index: []\n", "must be a list"),
-        (INDEX.replace("- name: a", "- id: a"), r"\[0\].name must be"),
+        (INDEX.replace("- name: a", "- id: a"), r"\[0\].name is missing"),
         (INDEX.replace("{type: text-generation}", "{name: x}"), r"results\[0\].task.type"),
         (INDEX.replace("name: PTB", "split: test"), r"dataset.name"),
         (INDEX.replace("value: 101.5", "v: 1"), r"metrics\[0\].value"),
