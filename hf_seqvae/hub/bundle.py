@@ -14,7 +14,8 @@ from hf_seqvae.engine.weights import quiet_transformers
 from hf_seqvae.hub.code import carry_code, has_own_code, read_config
 from hf_seqvae.hub.privacy import check_private, without_paths
 from hf_seqvae.hub.weights import copy_weights, shard_bytes, weight_files
-from hf_seqvae.latent_space.loading import DECODER_TOKENIZER, load_scorable, model_folder
+from hf_seqvae.latent_space.loading import load_scorable, model_folder
+from hf_seqvae.model.decoder_tokenizer import DECODER_TOKENIZER
 from hf_seqvae.recipe.io import parse_mapping
 from hf_seqvae.study.lock import holder
 
