@@ -75,6 +75,11 @@ def check_wishes(*, repo_id: str | None, license: str | None, language: list[str
             f"license must be an identifier such as apache-2.0, mit or cc-by-4.0, got {license!r}. "
             "They are listed at https://hf.co/docs/hub/repositories-licenses."
         )
+    if license == "other":
+        raise ValueError(
+            "license 'other' says nothing without license_name and license_link, which are to be "
+            "written into README.md by hand. Leave it out here."
+        )
     for code in language or ():
         if not re.fullmatch(r"[a-z]{2,3}|multilingual|code", code):
             raise ValueError(

@@ -1,5 +1,6 @@
 """The card from facts alone: its metadata, its figures, what it says of the unknown, its code."""
 
+import ast
 import copy
 import json
 import re
@@ -7,6 +8,7 @@ import re
 import pytest
 import yaml
 from card_standins import figure, small_facts
+from hub.cards import problems
 from huggingface_hub import ModelCard
 from huggingface_hub.repocard_data import model_index_to_eval_results
 from hypothesis import HealthCheck, example, given, settings
@@ -14,7 +16,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from hf_seqvae.hub.card import render_card
-from hf_seqvae.hub.markdown import code, escape, fenced, number, visible
+from hf_seqvae.hub.markdown import code, escape, fenced, number, python, visible
 from hf_seqvae.hub.metadata import check_wishes, missing_fields
 
 MARKDOWN = MarkdownIt("commonmark").enable("table")
@@ -85,6 +87,7 @@ def test_what_is_unknown_has_no_field():
     [
         {"license": "Apache 2.0"},
         {"license": ""},
+        {"license": "other"},
         {"language": ["German"]},
         {"language": ["en", "EN"]},
         {"repo_id": "a/b/c"},
@@ -94,8 +97,19 @@ def test_what_is_unknown_has_no_field():
 )
 def test_what_the_hub_would_refuse_is_refused(wish):
     check_wishes(repo_id="me/small", license="cc-by-sa-4.0", language=["en", "deu"])
-    with pytest.raises(ValueError, match="got"):
+    with pytest.raises(ValueError, match="got|by hand"):
         check_wishes(**{"repo_id": None, "license": None, "language": None} | wish)
+
+
+def test_the_hub_takes_the_card(hub):
+    cards = [small_facts(), with_text("a: b\n---\n| `c` {{ d }}"), small_facts(evaluation=None)]
+    for facts in cards:
+        card = render_card(facts)
+        ModelCard(card).validate()
+        assert problems(card) == ([], [])  # no error and no warning
+    assert [entry for entry in hub.log if "validate-yaml" in str(entry)]
+    with pytest.raises(ValueError, match="license"):
+        ModelCard(render_card(small_facts(license="my-own-words"))).validate()
 
 
 # -- what it says
@@ -283,6 +297,9 @@ def test_words_are_readable_after_escaping():
     assert visible("a\nb\x1b\u2028\u202e👩‍👧") == r"a\nb\x1b\u2028\u202e👩‍👧"
     assert visible("x" * 400) == "x" * 300 + "… (400 characters)"
     assert fenced(["```", "b"]) == "````text\n```\nb\n````"
+    for text in ("it's", 'a "b"', "a\n\u2028", """it's a "b" """, "back\\slash"):
+        assert ast.literal_eval(python(text)) == text
+    assert python("dog") == '"dog"'
     assert [number(value) for value in (None, 0, 1234, 0.0, 1.5, 0.00123, [2.0, None, 1.0])] == [
         *("–", "0", "1,234", "0.000", "1.500", "1.23e-03", "1.000 to 2.000"),
     ]

@@ -205,7 +205,7 @@ def test_a_model_folder_alone_gives_what_its_files_say(tmp_path):
     assert found["data"]["name"] is None and found["interpolations"] is None
     assert found["model"]["decoder"]["tokens"] == found["model"]["encoder"]["tokens"] + 2
     assert found["model"]["decoder_tokenizer"] == "decoder_tokenizer"
-    assert "subfolder='decoder_tokenizer'" in render_card(found)
+    assert 'subfolder="decoder_tokenizer"' in render_card(found)
 
 
 def test_a_language_model_has_samples_and_no_latents(tmp_path):
