@@ -21,7 +21,15 @@ MAX_LINES = 350
 # units listed before it on its own floor.
 FLOORS: list[list[str]] = [
     ["model"],
-    ["objectives", "metrics", "everyday", "oracles", "latent_space", "language_model"],
+    [
+        "objectives",
+        "metrics",
+        "everyday",
+        "oracles",
+        "hub_errors",
+        "latent_space",
+        "language_model",
+    ],
     [
         "data",
         "plots",
@@ -41,6 +49,7 @@ FLOORS: list[list[str]] = [
 # Inside model/, in the same sense.
 MODEL_FILES = [
     "carried_code",
+    "size_limits",
     "configuration_lstm",
     "pooling",
     "posterior",
@@ -66,7 +75,7 @@ MODEL_FILES = [
     "modeling_seqvae",
 ]
 MODEL_PACKAGES = {"torch", "transformers", "huggingface_hub"}
-NUMERIC_PACKAGES = {"numpy", "scipy", "sklearn", "sacrebleu"}
+NUMERIC_PACKAGES = {"numpy", "scipy", "sklearn", "sacrebleu", "safetensors"}
 TRAINING_PACKAGES = {
     "PIL",
     "accelerate",
@@ -75,7 +84,6 @@ TRAINING_PACKAGES = {
     "jinja2",
     "matplotlib",
     "rich",
-    "safetensors",
     "tokenizers",
     "yaml",
 }

@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from hf_seqvae.cli.opening import damage_explained
 from hf_seqvae.cli.options import Json, Seed
 from hf_seqvae.cli.screen import print_json, quiet, stdout
 
@@ -59,20 +58,19 @@ def card(
 
     disable_progress_bars()
     folder = model / "card" if output_dir is None else output_dir
-    with damage_explained(str(model)):
-        path = write_card(
-            model,
-            folder,
-            repo_id=repo_id,
-            evaluation=evaluation,
-            license=license,
-            language=language,
-            data_origin=data_origin,
-            data_license=data_license,
-            seed=seed,
-            num_samples=num_samples,
-            show_data=not hide_data,
-        )
+    path = write_card(
+        model,
+        folder,
+        repo_id=repo_id,
+        evaluation=evaluation,
+        license=license,
+        language=language,
+        data_origin=data_origin,
+        data_license=data_license,
+        seed=seed,
+        num_samples=num_samples,
+        show_data=not hide_data,
+    )
     missing = missing_fields(read_facts(folder))
     if json:
         print_json({"card": str(path), "facts": str(folder / FACTS_NAME), "missing": missing})

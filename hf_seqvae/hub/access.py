@@ -9,7 +9,7 @@ from huggingface_hub import GitRefs, HfApi, constants
 from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 from huggingface_hub.utils import validate_repo_id
 
-from hf_seqvae.hub.errors import hub_errors
+from hf_seqvae.hub_errors import hub_errors
 
 MAIN = "main"
 _REF = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_./-]*[A-Za-z0-9_-])?")

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from safetensors import SafetensorError
 from transformers.utils import CONFIG_NAME, GENERATION_CONFIG_NAME
 
 from hf_seqvae.engine.weights import quiet_transformers
 from hf_seqvae.hub.code import carry_code, check_type, has_own_code
 from hf_seqvae.hub.privacy import check_private, without_paths
-from hf_seqvae.hub.weights import copy_weights, shard_bytes, weight_files
-from hf_seqvae.latent_space.loading import load_scorable, model_folder
+from hf_seqvae.hub.weights import copy_weights, shard_bytes
+from hf_seqvae.latent_space.folders import model_folder, weight_files
+from hf_seqvae.latent_space.loading import load_scorable
 from hf_seqvae.model.decoder_tokenizer import DECODER_TOKENIZER
 from hf_seqvae.recipe.io import parse_mapping
 from hf_seqvae.study.lock import holder
@@ -104,11 +104,8 @@ def check_source(source: str | Path) -> Path:
     check_type(model)
     weight_files(model)
     if not has_own_code(model):  # its own code is not run here: only its files are looked at
-        try:
-            with quiet_transformers():
-                load_scorable(model)
-        except SafetensorError as error:
-            raise ValueError(f"the weights in {model} are damaged ({error}).") from error
+        with quiet_transformers():
+            load_scorable(model)
     return model
 
 

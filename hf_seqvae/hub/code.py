@@ -1,11 +1,8 @@
 """The model's code for a published folder: its own where it carries some, else the package's."""
 
-import json
 from pathlib import Path
-from typing import Any
 
-from transformers.utils import CONFIG_NAME
-
+from hf_seqvae.latent_space.folders import read_config
 from hf_seqvae.model.carried_code import CarriesCode, add_code, copy_code
 from hf_seqvae.model.modeling_lstm import SeqVAELSTMForCausalLM
 from hf_seqvae.model.modeling_seqvae import SeqVAEModel
@@ -52,19 +49,3 @@ def has_own_code(folder: Path) -> bool:
     names = read_config(folder).get("auto_map", {}).values()
     own = [name for name in names if isinstance(name, str) and "--" not in name]
     return any((folder / f"{name.partition('.')[0]}.py").is_file() for name in own)
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """The config.json of a model folder.
-
-    Raises:
-        ValueError: it is not a JSON object.
-    """
-    path = folder / CONFIG_NAME
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged ({error}). Save or train the model again.") from error
-    if not isinstance(config, dict):
-        raise ValueError(f"{path} must hold a JSON object, got {type(config).__name__}.")
-    return config

@@ -18,7 +18,7 @@ from huggingface_hub import (
 from huggingface_hub.hf_api import RepoFile
 
 from hf_seqvae.hub.bundle import MANIFEST
-from hf_seqvae.hub.errors import CLIENT_ERRORS, HubError, hub_errors, status_of
+from hf_seqvae.hub_errors import CLIENT_ERRORS, HubError, hub_errors, pause_before_next
 
 logger = logging.getLogger(__name__)
 
@@ -111,10 +111,11 @@ def commit(
             if landed is not None:
                 logger.info("the commit landed although the answer was lost: %s", landed)
                 return landed
-            if pause is None or not _is_passing(error):
+            wait = pause_before_next(error, pause)
+            if wait is None:
                 with hub_errors(repo_id, token=api.token, kept="Nothing was committed."):
                     raise
-        time.sleep(pause)
+        time.sleep(wait)
     raise AssertionError("the last try returns or raises")
 
 
@@ -147,14 +148,6 @@ def _landed(
         f"someone else committed to {branch} of {repo_id} in between ({since[-1][:8]}), so nothing "
         "was committed over it. Publish again to build on the newest state."
     ) from error
-
-
-def _is_passing(error: BaseException) -> bool:
-    """Whether the next try may go better: a failure of the server or of the way to it."""
-    status = status_of(error)
-    if status is None:
-        return not isinstance(error, RuntimeError | FileNotFoundError | PermissionError)
-    return status >= 500 or status == 429
 
 
 def _is_same(path: Path, row: RepoFile) -> bool:

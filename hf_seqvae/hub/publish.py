@@ -19,8 +19,8 @@ from hf_seqvae.hub.access import (
 )
 from hf_seqvae.hub.bundle import MAX_SHARD_SIZE, check_source, make_bundle
 from hf_seqvae.hub.commit import Changes, commit, compare
-from hf_seqvae.hub.errors import hub_errors
 from hf_seqvae.hub.weights import shard_bytes
+from hf_seqvae.hub_errors import hub_errors
 
 
 @dataclass(frozen=True)

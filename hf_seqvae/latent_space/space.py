@@ -28,17 +28,23 @@ class LatentSpace(TextSpace):
 
     @classmethod
     def from_pretrained(
-        cls, path: str | Path, *, device: str | torch.device | None = None, **kwargs: Any
+        cls,
+        path: str | Path,
+        *,
+        revision: str | None = None,
+        device: str | torch.device | None = None,
+        **kwargs: Any,
     ) -> "LatentSpace":
         """The latent space of a run folder (its `best/`), a model folder or a Hub id.
 
         Args:
             path: where the model and its tokenizer are; a decoder's own tokenizer is looked for in
                 `decoder_tokenizer/` there.
+            revision: branch, tag or commit of a Hub id.
             device: where the model goes; None for the CPU.
             **kwargs: batch_size, max_new_tokens.
         """
-        model, tokenizer, decoder_tokenizer = load_model(path, device=device)
+        model, tokenizer, decoder_tokenizer = load_model(path, revision=revision, device=device)
         return cls(model, tokenizer, decoder_tokenizer=decoder_tokenizer, **kwargs)
 
     def neighbours(

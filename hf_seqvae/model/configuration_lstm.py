@@ -8,6 +8,8 @@ from typing import Literal
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
+from .size_limits import check_backbone
+
 
 @strict
 class SeqVAELSTMConfig(PreTrainedConfig):
@@ -50,6 +52,10 @@ class SeqVAELSTMConfig(PreTrainedConfig):
     eos_token_id: int | list[int] | None = 2
     unk_token_id: int | None = 3
     tie_word_embeddings: bool = False
+
+    def __post_init__(self, **kwargs):
+        check_backbone(self)  # before transformers asks for a word on each layer
+        super().__post_init__(**kwargs)
 
     @classmethod
     def from_dict(cls, config_dict: dict, **kwargs):

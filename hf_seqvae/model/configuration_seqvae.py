@@ -13,6 +13,7 @@ from .injection import INJECTIONS, LSTM_ONLY_INJECTIONS
 from .noising import check_noise, check_noise_tokens
 from .pooling import POOLINGS
 from .posterior_families import POSTERIORS, check_options
+from .size_limits import check_backbone, check_layers, check_size
 
 # decoders whose generation state is not a `past_key_values` cache
 UNSUPPORTED_DECODERS = ("mamba", "mamba2", "falcon_mamba", "xlstm", "rwkv")
@@ -142,6 +143,8 @@ class SeqVAEConfig(PreTrainedConfig):
     tie_word_embeddings: bool = False
 
     def __post_init__(self, **kwargs):
+        for part in (self.encoder, self.decoder):
+            check_layers(part)
         # transformers writes into the parts of a composite: into those of a model in use it would
         # write another attention, and so take its causal mask away
         self.encoder, self.decoder = copy.deepcopy(self.encoder), copy.deepcopy(self.decoder)
@@ -240,6 +243,16 @@ class SeqVAEConfig(PreTrainedConfig):
             raise ValueError(f"kl_weight must be finite and not negative, got {self.kl_weight}.")
         if not 0.0 <= self.word_dropout <= 1.0:
             raise ValueError(f"word_dropout must be in [0, 1], got {self.word_dropout}.")
+
+    def validate_sizes(self):
+        """No size is absurd, of the parts that are not our LSTM either."""
+        for part in (self.encoder, self.decoder):
+            check_backbone(part)
+        size, tokens, width = self.latent_size, self.num_prefix_tokens, self.hidden_size
+        check_size(
+            size * tokens * width,
+            f"latent_size={size}, num_prefix_tokens={tokens}, decoder.hidden_size={width}",
+        )
 
     def validate_choices(self):
         """Every choice is one that exists."""

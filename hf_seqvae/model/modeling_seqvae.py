@@ -41,6 +41,7 @@ from .scoring import (
     nll_from_logits,
     shift_right,
 )
+from .size_limits import MAX_WEIGHTS as MAX_WEIGHTS
 from .text_space import TextSpace as TextSpace
 from .token_order import take_tokens as take_tokens
 from .writing import seeded as seeded

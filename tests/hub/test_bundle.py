@@ -202,7 +202,7 @@ def test_a_run_that_has_not_finished_is_refused(run, tmp_path):
 def test_damaged_or_missing_weights_are_refused(run, tmp_path):
     weights = run / "best" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
-    assert "missing or damaged" in refusal(run, tmp_path / "a")
+    assert "are damaged (model.safetensors: " in refusal(run, tmp_path / "a")
     weights.rename(run / "best" / "pytorch_model.bin")
     assert "only pytorch_model.bin, a pickle" in refusal(run, tmp_path / "b")
     (run / "best" / "pytorch_model.bin").unlink()

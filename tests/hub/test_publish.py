@@ -14,7 +14,7 @@ from huggingface_hub.errors import RepositoryNotFoundError
 from hf_seqvae.hub import HubError, publish
 from hf_seqvae.hub import commit as committing
 from hf_seqvae.hub.bundle import MANIFEST
-from hf_seqvae.hub.errors import redact
+from hf_seqvae.hub_errors import redact
 
 WRITES = r"^(POST|PUT|DELETE) (?!/api/validate-yaml)"
 UPLOADS = r"^(PUT|POST) /_lfs/|^POST /_cas/v1/xorbs/"

@@ -3,9 +3,11 @@
 No token goes into a message: `redact` stands at every exit.
 """
 
+import errno
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from json import JSONDecodeError
 
 from huggingface_hub import constants, get_token
 from huggingface_hub.errors import (
@@ -20,10 +22,11 @@ from huggingface_hub.errors import (
 )
 
 # what a call of the client ends with when the Hub refuses, fails or is out of reach; its uploads
-# raise RuntimeError (LFS and Xet)
-CLIENT_ERRORS = (HTTPError, OSError, RuntimeError)
+# raise RuntimeError (LFS and Xet), and a page in place of an answer JSONDecodeError
+CLIENT_ERRORS = (HTTPError, OSError, RuntimeError, JSONDecodeError)
 
-_CLIENT_KINDS = (HTTPError, OfflineModeIsEnabled, LocalEntryNotFoundError)
+LONGEST_PAUSE = 60.0  # seconds that a Hub which names a time is waited for
+
 _TOKEN = re.compile(r"\b(?:hf|api_org)_[A-Za-z0-9]{16,}|(?<=Bearer )\S+")
 
 
@@ -46,20 +49,7 @@ def hub_errors(repo_id: str, *, token: str | bool | None = None, kept: str = "")
         raise
     except CLIENT_ERRORS as error:
         shown = redact(" ".join([explain(error, repo_id), kept]).strip(), token)
-        # an error with a token in its own text must not stand in the traceback either
-        cause = error if redact(str(error), token) == str(error) else None
-        raise HubError(shown) from cause
-
-
-def loading_error(error: BaseException, source: str) -> HubError | None:
-    """The HubError that a failed load of `source` comes from; None where the Hub has no part in it.
-
-    transformers raises its own errors from those of the client.
-    """
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, _CLIENT_KINDS):
-        cause = cause.__cause__
-    return None if cause is None else HubError(redact(explain(cause, source)))
+        raise HubError(shown) from _without_tokens(error, token)
 
 
 def redact(text: str, token: str | bool | None = None) -> str:
@@ -70,9 +60,45 @@ def redact(text: str, token: str | bool | None = None) -> str:
     return _TOKEN.sub("[token]", text)
 
 
+def _without_tokens(error: BaseException, token: str | bool | None) -> BaseException | None:
+    """The error as a cause to show; None where a token stood in it or in one that it came from.
+
+    Python keeps it as the context all the same, so the texts themselves are changed.
+    """
+    tainted, link = False, error
+    while link is not None:
+        if redact(repr(link.args), token) != repr(link.args):
+            link.args, tainted = (redact(str(link), token),), True
+        link = link.__cause__ or link.__context__
+    return None if tainted else error
+
+
 def status_of(error: BaseException) -> int | None:
     """The HTTP status that an exception came from; None where there was no answer."""
     return error.response.status_code if isinstance(error, HfHubHTTPError) else None
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether the next try may go better: a failure of the server or of the way to it."""
+    status = status_of(error)
+    if status is None:
+        return not isinstance(error, RuntimeError | FileNotFoundError | PermissionError)
+    return status >= 500 or status == 429
+
+
+def pause_before_next(error: BaseException, pause: float | None) -> float | None:
+    """Seconds to wait before the same is asked again; None where that makes no sense.
+
+    Args:
+        error: what the last try ended with.
+        pause: what would be waited if the Hub names no time; None after the last try.
+    """
+    if pause is None or not is_passing(error):
+        return None
+    named = _retry_after(error)
+    if not named.isdecimal():
+        return pause
+    return max(pause, float(named)) if float(named) <= LONGEST_PAUSE else None
 
 
 def explain(error: BaseException, repo_id: str) -> str:
@@ -83,12 +109,22 @@ def explain(error: BaseException, repo_id: str) -> str:
         if constants.HF_HUB_OFFLINE:
             return f"{repo_id} is not in the cache, and HF_HUB_OFFLINE is set. Unset it."
         return f"the Hub could not be reached for {repo_id}, and the cache lacks a file. Try later."
+    if _is_disk_full(error):
+        return (
+            f"the disk is full, or a file may not grow that large ({one_line(error)}). Make room, "
+            f"or set HF_HOME to a folder on another disk, now {constants.HF_HOME}."
+        )
+    if isinstance(error, JSONDecodeError):
+        return (
+            f"what answered for {repo_id} is not the Hub: a proxy, or the login page of a network. "
+            f"Open {constants.ENDPOINT} in a browser, then try again."
+        )
     status = status_of(error)
     said = f" (the Hub says: {_server_text(error)})" if _server_text(error) else ""
     if status is None:
         return (
             f"the Hub could not be reached, or broke off, for {repo_id}: "
-            f"{type(error).__name__}: {_one_line(error)}. Check the network, then try again."
+            f"{type(error).__name__}: {one_line(error)}. Check the network, then try again."
         )
     if isinstance(error, GatedRepoError):
         return f"{repo_id} is gated{said}. Ask for access on its page, with the same account."
@@ -118,7 +154,7 @@ def explain(error: BaseException, repo_id: str) -> str:
     if status == 413:
         return f"a file is too large for {repo_id}{said}. Use smaller shards (--max-shard-size)."
     if status == 429:
-        wait = error.response.headers.get("Retry-After", "")  # pyright: ignore[reportAttributeAccessIssue]
+        wait = _retry_after(error)
         after = f" in {wait} seconds" if wait else " in a few minutes"
         return f"the Hub limits how often it may be asked{said}. Try again{after}."
     if status >= 500:
@@ -126,11 +162,26 @@ def explain(error: BaseException, repo_id: str) -> str:
     return f"the Hub refused the request for {repo_id} with status {status}{said}."
 
 
+def _retry_after(error: BaseException) -> str:
+    return (
+        error.response.headers.get("Retry-After", "") if isinstance(error, HfHubHTTPError) else ""
+    )
+
+
+def _is_disk_full(error: BaseException) -> bool:
+    """Of Python's own writes by their number, of Xet's, which raise RuntimeError, by its text."""
+    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    if isinstance(error, OSError):
+        return error.errno in full
+    return any(f"(os error {number})" in str(error) for number in full)
+
+
 def _server_text(error: BaseException) -> str:
     text = error.server_message if isinstance(error, HfHubHTTPError) else None
-    return _one_line(text or "")
+    return one_line(text or "")
 
 
-def _one_line(text: object, length: int = 300) -> str:
+def one_line(text: object, length: int = 300) -> str:
+    """A text of the outside for a message: without line breaks, and cut."""
     line = " ".join(str(text).split())
     return line if len(line) <= length else line[:length] + "..."
