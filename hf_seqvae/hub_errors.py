@@ -141,8 +141,8 @@ def explain(error: BaseException, repo_id: str) -> str:
         )
     if status == 403:
         return (
-            f"the token has no right to do this in {repo_id}{said}. Use a token with write access "
-            "to it (https://huggingface.co/settings/tokens)."
+            f"the token has no right to do this in {repo_id}{said}. Use one that has; to publish, "
+            "one with write access (https://huggingface.co/settings/tokens)."
         )
     if status == 409:
         return f"{repo_id} already has what was to be made, or is busy{said}. Try again."

@@ -120,18 +120,21 @@ def publish(
         changes = _compare(api, repository, branch, folder, files)
         _check_tag(repository, tag, changes)
         head = changes.head or None
-        if not dry_run and not changes.empty:
+        new_branch = repository.branch(branch) is None
+        if not dry_run and (new_branch or not changes.empty):
             with hub_errors(repo_id, token=token, kept="No file was published."):
                 changes = _prepare(api, repository, branch, changes, folder, files, private)
-                head = commit(
-                    api,
-                    repo_id,
-                    branch,
-                    changes,
-                    folder,
-                    files,
-                    message=message or "Publish a sequence VAE with hf-seqvae",
-                )
+                head = changes.head
+                if not changes.empty:
+                    head = commit(
+                        api,
+                        repo_id,
+                        branch,
+                        changes,
+                        folder,
+                        files,
+                        message=message or "Publish a sequence VAE with hf-seqvae",
+                    )
         if not dry_run and tag is not None and repository.tag(tag) is None:
             kept = f"The files are there as commit {head}; publish again to tag it."
             with hub_errors(repo_id, token=token, kept=kept):

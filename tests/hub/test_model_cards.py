@@ -66,10 +66,10 @@ def test_the_quickstart_card_is_of_the_recipe_that_is_packaged():
     assert facts["evaluation"]["split"] == "test" and facts["training"]["cpu_seconds"] is not None
 
 
-def test_the_commands_that_make_a_card_parse():
+def test_the_commands_of_the_page_parse():
     text = (CARDS / "README.md").read_text()
     group = get_command(app)
     lines = re.findall(r"^hf-seqvae (\w+) (.*)$", text, re.MULTILINE)
-    assert [name for name, _ in lines] == ["train", "evaluate", "card"]
+    assert [name for name, _ in lines] == ["train", "evaluate", "card", "publish", "publish"]
     for name, rest in lines:
         group.commands[name].make_context(name, rest.split())  # raises for an unknown option
