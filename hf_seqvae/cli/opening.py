@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from hf_seqvae.latent_space import LatentSpace
 
 
-def open_space(model: str, device: str | None, **kwargs: int) -> "LatentSpace":
+def open_space(model: str, device: str | None, **kwargs: Any) -> "LatentSpace":
     """The latent space of a run folder, a model folder or a Hub id, on a device.
 
     Raises:
