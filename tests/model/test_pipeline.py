@@ -5,48 +5,22 @@ import json
 import datasets
 import pytest
 import torch
+from pipeline_standins import TEXTS, WRITTEN, save_two_tokenizers
 from test_remote_code import run
 from torch.testing import assert_close
 from transformers import AutoModel, AutoTokenizer, pipeline
 from transformers.pipelines.pt_utils import KeyDataset
 
 import hf_seqvae
-from hf_seqvae import LatentSpace, SeqVAEConfig, SeqVAEModel, SeqVAEPipeline
+from hf_seqvae import LatentSpace, SeqVAEPipeline
 from hf_seqvae.data import tokenizer_from_words
 
-READ = ["the", "girl", "boy", "dog", "reads", "sees", "sleeps", "here", "not", "."]
-WRITTEN = ["das", "ein", "kind", "hund", "haus", "liest", "sieht", "hier", "nicht", "wo", "ja"]
-TEXTS = ["the girl reads .", "the dog sleeps here .", "not the boy .", "the boy sees .", "here ."]
 A, B, C = TEXTS[:3]
-
-
-def made(num_read: int, num_written: int) -> SeqVAEModel:
-    """Untrained weights, large enough that different texts get different latents and words."""
-    sizes = {"embedding_size": 12, "hidden_size": 16}
-    model = SeqVAEModel(
-        SeqVAEConfig(
-            encoder=sizes | {"vocab_size": num_read},
-            decoder=sizes | {"vocab_size": num_written},
-            latent_size=4,
-            unk_token_id=3,
-        )
-    )
-    generator = torch.Generator().manual_seed(3)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.copy_(0.8 * torch.randn(parameter.shape, generator=generator))
-    return model
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A model whose decoder has a tokenizer of its own, as training saves it."""
-    folder = tmp_path_factory.mktemp("two_tokenizers")
-    read, written = (tokenizer_from_words(words, max_length=9) for words in (READ, WRITTEN))
-    made(len(read), len(written)).save_pretrained(folder)
-    read.save_pretrained(folder)
-    written.save_pretrained(folder / "decoder_tokenizer")
-    return folder
+    return save_two_tokenizers(tmp_path_factory.mktemp("two_tokenizers"))
 
 
 @pytest.fixture(scope="module")
