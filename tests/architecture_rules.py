@@ -68,6 +68,7 @@ MODEL_FILES = [
 MODEL_PACKAGES = {"torch", "transformers", "huggingface_hub"}
 NUMERIC_PACKAGES = {"numpy", "scipy", "sklearn", "sacrebleu"}
 TRAINING_PACKAGES = {
+    "PIL",
     "accelerate",
     "datasets",
     "evaluate",
@@ -84,7 +85,11 @@ PACKAGES: list[set[str]] = [
     MODEL_PACKAGES | NUMERIC_PACKAGES | TRAINING_PACKAGES,
     MODEL_PACKAGES | NUMERIC_PACKAGES | TRAINING_PACKAGES | {"typer"},
 ]
-DISTRIBUTIONS = {"yaml": "pyyaml", "sklearn": "scikit-learn"}  # where the names differ
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "yaml": "pyyaml",
+    "sklearn": "scikit-learn",
+}  # where the names differ
 RANK = {
     unit: (floor, place) for floor, units in enumerate(FLOORS) for place, unit in enumerate(units)
 }

@@ -21,7 +21,6 @@ os.environ.update(
     HF_DATASETS_OFFLINE="1",
     HF_EVALUATE_OFFLINE="1",
     HF_HUB_DISABLE_TELEMETRY="1",
-    HF_HUB_DISABLE_PROGRESS_BARS="1",
     HF_HUB_DOWNLOAD_TIMEOUT="2",
     HF_HUB_ETAG_TIMEOUT="2",
     HF_ENDPOINT=ENDPOINT,  # tests/hub's double of the Hub, which starts in the first test that asks

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from hf_seqvae.cli.carding import card
 from hf_seqvae.cli.checking import selfcheck
 from hf_seqvae.cli.comparing import compare
 from hf_seqvae.cli.diagnosing import diagnose
@@ -17,6 +18,7 @@ from hf_seqvae.cli.exploring import (
     sample,
     traverse,
 )
+from hf_seqvae.cli.publishing import publish
 from hf_seqvae.cli.training import recipe, train
 
 __all__ = ["app"]
@@ -83,6 +85,8 @@ for _function, _example in (
         neighbours,
         'hf-seqvae neighbours runs/quickstart "the girl reads a book ." --scale 0.4',
     ),
+    (card, "hf-seqvae card runs/quickstart --repo-id me/quickstart --output-dir cards/quickstart"),
+    (publish, "hf-seqvae publish runs/quickstart my-name/everyday-vae --private --dry-run"),
     (selfcheck, "hf-seqvae selfcheck --only iw_nll --only kl"),
 ):
     app.command(epilog=f"[bold]Example:[/] {_example}")(_function)

@@ -6,33 +6,21 @@ from typing import Any
 
 from transformers.utils import CONFIG_NAME
 
-from hf_seqvae.model.carried_code import CarriesCode, add_code, copy_code
-from hf_seqvae.model.modeling_lstm import SeqVAELSTMForCausalLM
+from hf_seqvae.model.carried_code import add_code, copy_code
 from hf_seqvae.model.modeling_seqvae import SeqVAEModel
-
-CLASSES: dict[str, type[CarriesCode]] = {
-    "seqvae": SeqVAEModel,
-    "seqvae_lstm": SeqVAELSTMForCausalLM,
-}
 
 
 def carry_code(source: Path, folder: Path) -> None:
     """Put the code of the model in `source` into `folder`, which holds the same config.json.
 
     Raises:
-        ValueError: the model is of none of our types, or its own code is not whole.
+        ValueError: its own code is not whole.
     """
     config = read_config(source)
     if has_own_code(source):
         copy_code(source, folder, config)
         return
-    kind = config.get("model_type")
-    if kind not in CLASSES:
-        raise ValueError(
-            f"{source} holds a model of type {kind!r}; {' and '.join(CLASSES)} can be published. "
-            "Give a run folder, or a model that hf-seqvae train made."
-        )
-    add_code(folder, CLASSES[kind])
+    add_code(folder, SeqVAEModel)
 
 
 def has_own_code(folder: Path) -> bool:

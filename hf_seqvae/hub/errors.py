@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from huggingface_hub import get_token
+from huggingface_hub import constants, get_token
 from huggingface_hub.errors import (
     DisabledRepoError,
     GatedRepoError,
@@ -23,7 +23,8 @@ from huggingface_hub.errors import (
 # raise RuntimeError (LFS and Xet)
 CLIENT_ERRORS = (HTTPError, OSError, RuntimeError)
 
-_TOKEN = re.compile(r"\b(?:hf|api_org)_[A-Za-z0-9]{6,}|(?<=Bearer )\S+")
+_CLIENT_KINDS = (HTTPError, OfflineModeIsEnabled, LocalEntryNotFoundError)
+_TOKEN = re.compile(r"\b(?:hf|api_org)_[A-Za-z0-9]{16,}|(?<=Bearer )\S+")
 
 
 class HubError(OSError):
@@ -50,6 +51,17 @@ def hub_errors(repo_id: str, *, token: str | bool | None = None, kept: str = "")
         raise HubError(shown) from cause
 
 
+def loading_error(error: BaseException, source: str) -> HubError | None:
+    """The HubError that a failed load of `source` comes from; None where the Hub has no part in it.
+
+    transformers raises its own errors from those of the client.
+    """
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, _CLIENT_KINDS):
+        cause = cause.__cause__
+    return None if cause is None else HubError(redact(explain(cause, source)))
+
+
 def redact(text: str, token: str | bool | None = None) -> str:
     """The text without tokens: neither this one, nor the stored one, nor what looks like one."""
     for secret in {token, get_token()}:
@@ -68,6 +80,8 @@ def explain(error: BaseException, repo_id: str) -> str:
     if isinstance(error, OfflineModeIsEnabled):
         return "HF_HUB_OFFLINE is set, and this needs the Hub. Unset it."
     if isinstance(error, LocalEntryNotFoundError):
+        if constants.HF_HUB_OFFLINE:
+            return f"{repo_id} is not in the cache, and HF_HUB_OFFLINE is set. Unset it."
         return f"the Hub could not be reached for {repo_id}, and the cache lacks a file. Try later."
     status = status_of(error)
     said = f" (the Hub says: {_server_text(error)})" if _server_text(error) else ""

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 from hub.address import listener
-from huggingface_hub import close_session, constants
+from huggingface_hub import close_session, constants, file_download
 from huggingface_hub.utils import _http
 
 
@@ -47,6 +47,7 @@ def transport(request, hub, monkeypatch):
 def waits(monkeypatch):
     """The client's pauses before it tries again, in seconds: noted, and not waited for."""
     pauses: list[float] = []
-    clock = SimpleNamespace(**vars(_http.time) | {"sleep": pauses.append})
-    monkeypatch.setattr(_http, "time", clock)
+    for module in (_http, file_download):
+        clock = SimpleNamespace(**vars(module.time) | {"sleep": pauses.append})
+        monkeypatch.setattr(module, "time", clock)
     return pauses

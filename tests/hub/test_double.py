@@ -11,6 +11,7 @@ from huggingface_hub import (
     CommitOperationDelete,
     HfApi,
     hf_hub_download,
+    hf_hub_url,
     snapshot_download,
 )
 from huggingface_hub.errors import (
@@ -217,7 +218,7 @@ ACCESS = [
 ]
 ASK = {
     "facts": lambda api: api.model_info(REPO),
-    "file": lambda api: api.hf_hub_download(REPO, "a.txt", force_download=True),
+    "file": lambda api: api.get_hf_file_metadata(url=hf_hub_url(REPO, "a.txt"), token=api.token),
     "write": lambda api: put(api, "b.txt", b"x"),
 }
 
