@@ -10,7 +10,7 @@ from hf_seqvae.diagnosis import diagnose, known_setup
 from hf_seqvae.hub.metadata import check_wishes, is_hub_id
 from hf_seqvae.hub.shown import example_sentences, interpolations, samples
 from hf_seqvae.hub.source import Source, open_source
-from hf_seqvae.latent_space.loading import DECODER_TOKENIZER
+from hf_seqvae.model.decoder_tokenizer import DECODER_TOKENIZER
 from hf_seqvae.recipe.text import EVERYDAY
 
 logger = logging.getLogger(__name__)

@@ -14,7 +14,6 @@ from transformers import (
 )
 from transformers.utils import CONFIG_NAME
 
-from hf_seqvae.model.decoder_tokenizer import DECODER_TOKENIZER as DECODER_TOKENIZER
 from hf_seqvae.model.decoder_tokenizer import check_tokenizer_fits
 
 LANGUAGE_MODEL = "seqvae_lstm"  # the model type of our LSTM on its own
