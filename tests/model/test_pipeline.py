@@ -5,8 +5,8 @@ import json
 import datasets
 import pytest
 import torch
+from alone import run
 from pipeline_standins import TEXTS, WRITTEN, save_two_tokenizers
-from test_remote_code import run
 from torch.testing import assert_close
 from transformers import AutoModel, AutoTokenizer, pipeline
 from transformers.pipelines.pt_utils import KeyDataset
