@@ -13,7 +13,7 @@ import yaml
 from hf_seqvae.engine.files import write_text
 from hf_seqvae.hub.facts import facts_of
 from hf_seqvae.hub.limits import limits
-from hf_seqvae.hub.markdown import code, escape, fenced, fenced_code, number
+from hf_seqvae.hub.markdown import code, escape, fenced, fenced_code, number, python
 from hf_seqvae.hub.metadata import card_data, check_wishes
 from hf_seqvae.hub.pictures import draw_pictures
 from hf_seqvae.hub.source import open_source
@@ -65,8 +65,14 @@ def write_card(
     destination.mkdir(parents=True, exist_ok=True)
     facts["pictures"] = draw_pictures(opened, destination, show_data=show_data)
     write_text(destination / FACTS_NAME, json.dumps(facts, indent=2, allow_nan=False) + "\n")
-    write_text(destination / CARD_NAME, render_card(read_facts(destination)))
-    return destination / CARD_NAME
+    return render_folder(destination)
+
+
+def render_folder(folder: str | Path) -> Path:
+    """Write README.md from the facts.json beside it; the path of README.md."""
+    path = Path(folder) / CARD_NAME
+    write_text(path, render_card(read_facts(folder)))
+    return path
 
 
 def read_facts(folder: str | Path) -> dict[str, Any]:
@@ -89,7 +95,7 @@ def _template() -> jinja2.Template:
         "fenced": fenced,
         "fenced_code": fenced_code,
         "number": number,
-        "python": repr,
+        "python": python,
         "yaml": _yaml,
     }
     text = resources.files("hf_seqvae") / "hub" / "model_card.md.jinja"

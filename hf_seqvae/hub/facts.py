@@ -19,11 +19,13 @@ FORMAT = 1
 OUR_LICENSE = "apache-2.0"  # of this package, and so of the sentences that its grammar writes
 # the figures that a reader asks for first, and that stand in the metadata of the card
 HEADLINES = (
+    "exact_model_nll",
     "negative_elbo",
     "iw_nll",
     "iw_effective_sample_size",
     "bound_gap",
     "iw_gap",
+    "model_gap",
     "word_perplexity_bound",
     "word_perplexity",
     "token_perplexity_bound",
@@ -100,7 +102,7 @@ def facts_of(
 ) -> dict[str, Any]:
     """`collect_facts` of what is open already."""
     data = _data(source, data_origin, data_license)
-    base_models = _base_models(source.space.model.config)
+    base_models = _base_models(source)
     if license is None and data["is_everyday"] and not base_models:
         license = OUR_LICENSE
     if license is None:
@@ -140,28 +142,34 @@ def _name(source: Source, repo_id: str | None) -> str:
 
 
 def _model(source: Source) -> dict[str, Any]:
-    space, config = source.space, source.space.model.config
-    return {
-        "class": type(space.model).__name__,
-        "num_parameters": sum(value.numel() for value in space.model.parameters()),
+    """Sizes and parts; of a model without latents there are fewer."""
+    model, config, space = source.model, source.model.config, source.space
+    found = {
+        "class": type(model).__name__,
+        "num_parameters": sum(value.numel() for value in model.parameters()),
         "weights_sha256": source.weights_sha256,
-        "encoder": {"model_type": config.encoder.model_type, "tokens": len(space.tokenizer)},
-        "decoder": {
-            "model_type": config.decoder.model_type,
-            "tokens": len(space.decoder_tokenizer),
-        },
+        "decoder": {"model_type": config.model_type, "tokens": len(source.tokenizer)},
+        "latent_size": None,
+    }
+    if space is None:
+        return found
+    writer = space.decoder_tokenizer
+    return found | {
+        "encoder": {"model_type": config.encoder.model_type, "tokens": len(source.tokenizer)},
+        "decoder": {"model_type": config.decoder.model_type, "tokens": len(writer)},
         "latent_size": config.latent_size,
         "pooling": config.pooling,
         "posterior": config.posterior,
         "latent_injection": list(config.latent_injection),
-        "decoder_tokenizer": (
-            DECODER_TOKENIZER if space.decoder_tokenizer is not space.tokenizer else None
-        ),
+        "decoder_tokenizer": None if writer is source.tokenizer else DECODER_TOKENIZER,
     }
 
 
-def _base_models(config: Any) -> list[str]:
+def _base_models(source: Source) -> list[str]:
     """Hub ids of pretrained backbones; of one that came from a folder nobody knows the id."""
+    if source.space is None:
+        return []
+    config = source.model.config
     names = [getattr(part, "name_or_path", "") for part in (config.encoder, config.decoder)]
     return [name for name in dict.fromkeys(names) if is_hub_id(name) and not Path(name).exists()]
 
@@ -243,13 +251,14 @@ def _evaluation(source: Source, data_name: str | None) -> dict[str, Any] | None:
 
 
 def _diagnosis(source: Source) -> dict[str, Any] | None:
-    """What the collapse doctor says; None without figures, or with those of one sentence."""
+    """What the collapse doctor says; None without latents, figures, or a second sentence."""
     report = source.report
-    if report is None or report["swap_gap"].value is None:
+    if source.space is None or report is None or report["swap_gap"].value is None:
         return None
     recipe = None if source.recipe is None else source.recipe.to_dict()
-    found = diagnose(report, setup=known_setup(source.space.model.config, recipe)).to_dict()
-    return {name: found[name] for name in ("verdict", "rule", "meaning", "evidence")}
+    found = diagnose(report, setup=known_setup(source.model.config, recipe)).to_dict()
+    told = {name: found[name] for name in ("verdict", "rule", "meaning")}
+    return told | {"evidence": list(found["evidence"])}
 
 
 def public_name(name: str) -> str:

@@ -28,8 +28,8 @@ def _of_size(facts: Mapping[str, Any]) -> Iterator[str]:
     count = facts["model"]["num_parameters"]
     if count < SMALL:
         yield (
-            f"**Small.** {count:,} parameters, made for looking at a latent space. It knows the "
-            "sentences of its text and nothing of the world; do not ask it for facts."
+            f"**Small.** {count:,} parameters. It knows the sentences of its text and nothing "
+            "of the world; do not ask it for facts."
         )
 
 
@@ -61,6 +61,8 @@ def _of_text(facts: Mapping[str, Any]) -> Iterator[str]:
 
 def _of_latents(facts: Mapping[str, Any]) -> Iterator[str]:
     found = facts["diagnosis"]
+    if facts["model"]["latent_size"] is None:
+        return
     if found is None:
         yield "**Whether the latent is used was not measured.** Interpolations may mean nothing."
     elif found["verdict"] != HEALTHY:

@@ -54,6 +54,12 @@ def fenced_code(text: str, language: str) -> str:
     return f"{fence}{language}\n{text}{end}{fence}"
 
 
+def python(text: str) -> str:
+    """The text as a literal of Python, in double quotes where it holds none."""
+    literal = repr(text)
+    return literal if '"' in literal else f'"{literal[1:-1]}"'
+
+
 def number(value: Any) -> str:
     """A figure as the card shows it: three decimals, more where it is small; a list by its ends."""
     if value is None:

@@ -19,14 +19,8 @@ from hf_seqvae.hub.markdown import visible
 LIBRARY = "transformers"
 # text in, text out, by generate(); "text2text-generation" is gone from the Hub and transformers
 TASK, TASK_NAME = "text-generation", "Text generation"
-TAGS = (
-    "seqvae",
-    "vae",
-    "variational-autoencoder",
-    "latent-space",
-    "posterior-collapse",
-    "custom_code",
-)
+TAGS = ("seqvae", "custom_code")
+LATENT_TAGS = ("vae", "variational-autoencoder", "latent-space", "posterior-collapse")
 # which of our figures are metrics that the Hub knows by name
 _METRICS = {
     "perplexity": ("word_perplexity", "token_perplexity_bound", "token_perplexity"),
@@ -48,7 +42,7 @@ def card_data(facts: Mapping[str, Any]) -> ModelCardData:
         language=facts["language"] or None,
         datasets=[hub_id] if hub_id else None,
         base_model=facts["base_models"] or None,
-        tags=list(TAGS),
+        tags=[*TAGS, *(() if facts["model"]["latent_size"] is None else LATENT_TAGS)],
         metrics=metrics or None,
         model_name=visible(facts["name"]) if results else None,
         eval_results=results or None,
@@ -80,6 +74,11 @@ def check_wishes(*, repo_id: str | None, license: str | None, language: list[str
         raise ValueError(
             f"license must be an identifier such as apache-2.0, mit or cc-by-4.0, got {license!r}. "
             "They are listed at https://hf.co/docs/hub/repositories-licenses."
+        )
+    if license == "other":
+        raise ValueError(
+            "license 'other' says nothing without license_name and license_link, which are to be "
+            "written into README.md by hand. Leave it out here."
         )
     for code in language or ():
         if not re.fullmatch(r"[a-z]{2,3}|multilingual|code", code):

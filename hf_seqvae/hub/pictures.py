@@ -42,7 +42,7 @@ def _curves(source: Source, assets: Path) -> dict[str, str] | None:
 
 
 def _spectrum(source: Source, assets: Path) -> dict[str, str] | None:
-    if source.report is None:
+    if source.report is None or source.space is None:
         return None
     values: Any = source.report["kl_per_dimension"].value
     path = plots.kl_per_dimension(values, assets / "kl_per_dimension.png")
@@ -51,15 +51,16 @@ def _spectrum(source: Source, assets: Path) -> dict[str, str] | None:
 
 
 def _map(source: Source, assets: Path) -> dict[str, str] | None:
-    if source.texts is None or source.recipe is None:
+    space = source.space
+    if source.texts is None or source.recipe is None or space is None:
         return None
-    texts = [text for text in source.texts[:MAP_SIZE]["text"] if is_readable(source.space, text)]
+    texts = [text for text in source.texts[:MAP_SIZE]["text"] if is_readable(space, text)]
     if len(texts) < 2:
         return None
     labels = None
     if source.recipe.data.dataset == EVERYDAY:
         labels = [everyday.parse(text)["tense"] for text in texts]
-    means = source.space.encode(texts).cpu().numpy()
+    means = space.encode(texts).cpu().numpy()
     path = assets / "latent_map.png"
     plots.latent_map(means, path, labels=labels, label_name="" if labels is None else "tense")
     coloured = "" if labels is None else ", coloured by tense"

@@ -4,6 +4,7 @@ import random
 from typing import Any
 
 from hf_seqvae.hub.source import Source
+from hf_seqvae.language_model import sample_texts
 from hf_seqvae.latent_space import LatentSpace
 
 WALKS, STEPS = 3, 7
@@ -13,25 +14,29 @@ LONGEST_EXAMPLE = 120  # characters of a sentence in the card's code
 
 def samples(source: Source, *, num_samples: int, seed: int) -> dict[str, Any]:
     """The first `num_samples` sentences of the prior, and how they were drawn."""
-    sentences = source.space.sample(num_samples, seed=seed, max_new_tokens=LONGEST)
-    return {
-        "seed": seed,
-        "rule": f"the first {num_samples} draws of z from the prior N(0, I) by torch's generator "
-        "on the CPU; the likeliest word at each place; none left out",
-        "sentences": sentences,
-    }
+    if source.space is None:
+        rule = f"the first {num_samples} texts, word by word at random"
+        sentences = sample_texts(
+            source.model, source.tokenizer, num_samples, seed=seed, max_new_tokens=LONGEST
+        )
+    else:
+        rule = f"the first {num_samples} draws of z from the prior N(0, I) by torch's generator on "
+        rule += "the CPU; the likeliest word at each place"
+        sentences = source.space.sample(num_samples, seed=seed, max_new_tokens=LONGEST)
+    return {"seed": seed, "rule": f"{rule}; none left out", "sentences": sentences}
 
 
 def interpolations(source: Source, *, seed: int) -> dict[str, Any] | None:
-    """Three walks between sentences of the held-out text; None where there is none."""
-    if source.texts is None:
+    """Three walks between sentences of the held-out text; None without text or latents."""
+    space = source.space
+    if source.texts is None or space is None:
         return None
     rows = list(range(len(source.texts)))
     random.Random(seed).shuffle(rows)
     ends: list[str] = []
     for row in rows:
         text = source.texts[row]["text"]
-        if text not in ends and is_readable(source.space, text):
+        if text not in ends and is_readable(space, text):
             ends.append(text)
         if len(ends) == 2 * WALKS:
             break
@@ -50,7 +55,7 @@ def interpolations(source: Source, *, seed: int) -> dict[str, Any] | None:
             {
                 "a": a,
                 "b": b,
-                "sentences": source.space.interpolate(a, b, STEPS, max_new_tokens=LONGEST),
+                "sentences": space.interpolate(a, b, STEPS, max_new_tokens=LONGEST),
             }
             for a, b in pairs
         ],
@@ -58,19 +63,19 @@ def interpolations(source: Source, *, seed: int) -> dict[str, Any] | None:
 
 
 def example_sentences(source: Source, shown: dict[str, Any]) -> list[str]:
-    """Two sentences that the model can read, for the code of the card.
+    """Two sentences that the model can read, for the code of the card; none without latents.
 
     Ends of the walks, or else what the model wrote, or else words of its vocabulary.
     """
+    if source.space is None:
+        return []
     walks = (shown["interpolations"] or {"walks": []})["walks"]
     candidates = [text for walk in walks for text in (walk["a"], walk["b"])]
     candidates += shown["samples"]["sentences"]
-    tokenizer = source.space.tokenizer
-    ordinary = set(range(len(tokenizer))) - set(tokenizer.all_special_ids)
-    candidates += [tokenizer.decode([token]) for token in sorted(ordinary)[:50]]
+    ordinary = set(range(len(source.tokenizer))) - set(source.tokenizer.all_special_ids)
+    candidates += [source.tokenizer.decode([token]) for token in sorted(ordinary)[:50]]
     short = [text for text in dict.fromkeys(candidates) if len(text) <= LONGEST_EXAMPLE]
-    found = [text for text in short if is_readable(source.space, text)]
-    return (found * 2)[:2]
+    return ([text for text in short if is_readable(source.space, text)] * 2)[:2]
 
 
 def is_readable(space: LatentSpace, text: str) -> bool:

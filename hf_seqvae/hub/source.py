@@ -9,13 +9,15 @@ from typing import Any
 
 from datasets import Dataset
 from datasets.exceptions import DatasetsError
+from transformers import PreTrainedTokenizerBase
 
 from hf_seqvae import recipe as recipes
 from hf_seqvae.engine.environment import ENVIRONMENT_NAME
 from hf_seqvae.engine.parts import load_texts
 from hf_seqvae.evaluation import Report
 from hf_seqvae.evaluation.fingerprint import model_fingerprint
-from hf_seqvae.latent_space import LatentSpace, model_folder
+from hf_seqvae.latent_space import LatentSpace, load_scorable
+from hf_seqvae.model.modeling_seqvae import SeqVAEModel
 from hf_seqvae.recipe import Recipe
 from hf_seqvae.study.cost import Cost, read_costs
 from hf_seqvae.study.folder import COST_NAME, EVALUATION_NAME
@@ -32,7 +34,9 @@ class Source:
 
     Attributes:
         folder: of the run or of the model.
-        space: the model and its tokenizers.
+        model: a SeqVAEModel or, without latents, a SeqVAELSTMForCausalLM.
+        tokenizer: of the encoder, or of the model without one.
+        space: its latent space; None without latents.
         weights_sha256: of the weights.
         recipe: what it was trained by.
         texts: held-out sentences of the run.
@@ -46,7 +50,9 @@ class Source:
     """
 
     folder: Path
-    space: LatentSpace
+    model: Any
+    tokenizer: PreTrainedTokenizerBase
+    space: LatentSpace | None
     weights_sha256: str
     recipe: Recipe | None = None
     texts: Dataset | None = None
@@ -68,7 +74,7 @@ def open_source(folder: str | Path, *, evaluation: str | Path | None = None) -> 
             else for what training measured at its end.
 
     Raises:
-        ValueError: no such folder, no sequence VAE in it, or figures of other weights.
+        ValueError: no such folder, no model of ours in it, or figures of other weights.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -76,8 +82,11 @@ def open_source(folder: str | Path, *, evaluation: str | Path | None = None) -> 
             f"there is no folder {str(folder)!r}. A card is made of the folder of a run or of a "
             "model; download a model of the Hub first (hf download NAME --local-dir FOLDER)."
         )
-    space = LatentSpace.from_pretrained(model_folder(folder))
-    weights = model_fingerprint(space.model)
+    model, tokenizer, decoder_tokenizer = load_scorable(folder)
+    space = None
+    if isinstance(model, SeqVAEModel):
+        space = LatentSpace(model, tokenizer, decoder_tokenizer=decoder_tokenizer)
+    weights = model_fingerprint(model)
     kept = folder / RECIPE_NAME
     recipe = recipes.load(kept) if kept.is_file() else None
     split, texts = _held_out(recipe)
@@ -86,6 +95,8 @@ def open_source(folder: str | Path, *, evaluation: str | Path | None = None) -> 
     log = folder / LOG_NAME
     return Source(
         folder=folder,
+        model=model,
+        tokenizer=tokenizer,
         space=space,
         weights_sha256=weights,
         recipe=recipe,
@@ -138,12 +149,12 @@ def _report(
             f"{place / REPORT_NAME} is not the report of an evaluation. Give --evaluation the "
             "folder that hf-seqvae evaluate wrote."
         )
-    measured = values["model"]["sha256"]
+    measured = values.get("model", {}).get("sha256")
     if measured != weights:
         raise ValueError(
-            f"the figures in {place} are of weights {measured[:12]}, and the model in {folder} has "
-            f"{weights[:12]}. Measure it (hf-seqvae evaluate {folder} DATA --output-dir "
-            f"{folder / EVALUATION_NAME} --fresh), or move them away."
+            f"the figures in {place} are of the weights {measured}, and the model in {folder} has "
+            f"{weights}. Measure it (hf-seqvae evaluate {folder} DATA --output-dir "
+            f"{folder / EVALUATION_NAME} --fresh), or move the figures away."
         )
     tokens = values["data"]["tokens_sha256"]
     same = [name for name in splits if own[name]["data"]["tokens_sha256"] == tokens]

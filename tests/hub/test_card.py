@@ -1,30 +1,23 @@
 """The card from facts alone: its metadata, its figures, what it says of the unknown, its code."""
 
+import ast
 import copy
-import io
 import json
 import re
-import sys
-from contextlib import redirect_stdout
 
 import pytest
-import torch
 import yaml
-from card_standins import figure, small_facts, trained_run
+from card_standins import figure, small_facts
+from hub.cards import problems
 from huggingface_hub import ModelCard
 from huggingface_hub.repocard_data import model_index_to_eval_results
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
-from transformers.models.auto.configuration_auto import CONFIG_MAPPING
-from transformers.models.auto.modeling_auto import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING
 
-from hf_seqvae import LatentSpace
-from hf_seqvae.hub.card import read_facts, render_card, write_card
-from hf_seqvae.hub.markdown import code, escape, fenced, number, visible
+from hf_seqvae.hub.card import render_card
+from hf_seqvae.hub.markdown import code, escape, fenced, number, python, visible
 from hf_seqvae.hub.metadata import check_wishes, missing_fields
-from hf_seqvae.model.configuration_seqvae import SeqVAEConfig
-from hf_seqvae.model.modeling_seqvae import SeqVAEModel
 
 MARKDOWN = MarkdownIt("commonmark").enable("table")
 
@@ -94,6 +87,7 @@ def test_what_is_unknown_has_no_field():
     [
         {"license": "Apache 2.0"},
         {"license": ""},
+        {"license": "other"},
         {"language": ["German"]},
         {"language": ["en", "EN"]},
         {"repo_id": "a/b/c"},
@@ -103,8 +97,19 @@ def test_what_is_unknown_has_no_field():
 )
 def test_what_the_hub_would_refuse_is_refused(wish):
     check_wishes(repo_id="me/small", license="cc-by-sa-4.0", language=["en", "deu"])
-    with pytest.raises(ValueError, match="got"):
+    with pytest.raises(ValueError, match="got|by hand"):
         check_wishes(**{"repo_id": None, "license": None, "language": None} | wish)
+
+
+def test_the_hub_takes_the_card(hub):
+    cards = [small_facts(), with_text("a: b\n---\n| `c` {{ d }}"), small_facts(evaluation=None)]
+    for facts in cards:
+        card = render_card(facts)
+        ModelCard(card).validate()
+        assert problems(card) == ([], [])  # no error and no warning
+    assert [entry for entry in hub.log if "validate-yaml" in str(entry)]
+    with pytest.raises(ValueError, match="license"):
+        ModelCard(render_card(small_facts(license="my-own-words"))).validate()
 
 
 # -- what it says
@@ -170,6 +175,23 @@ def test_limits_follow_from_the_facts():
     assert "**The latent is collapsed.** z holds nothing." in render_card(facts)
     facts["evaluation"]["figures"]["unknown_share"] = figure(0.25, "share")
     assert "**Unknown words:** 0.250" in render_card(facts)
+
+
+def test_a_model_without_latents_has_a_card_without_them():
+    facts = small_facts(diagnosis=None, interpolations=None, examples=[], pictures=[])
+    facts["model"] = {
+        "class": "SeqVAELSTMForCausalLM",
+        "num_parameters": 10,
+        "weights_sha256": "ab",
+        "decoder": {"model_type": "seqvae_lstm", "tokens": 20},
+        "latent_size": None,
+    }
+    facts["evaluation"]["figures"] = {"exact_model_nll": figure(20.5, "exact")}
+    facts["evaluation"]["headlines"] = ["exact_model_nll"]
+    card = render_card(facts)
+    assert "A language model without latents" in card and "This model has none." in card
+    assert "posterior mean" not in card and "importance" not in card
+    assert "vae" not in metadata(card)["tags"] and "AutoModelForCausalLM" in card
 
 
 def test_the_card_is_a_function_of_its_facts():
@@ -275,55 +297,9 @@ def test_words_are_readable_after_escaping():
     assert visible("a\nb\x1b\u2028\u202e👩‍👧") == r"a\nb\x1b\u2028\u202e👩‍👧"
     assert visible("x" * 400) == "x" * 300 + "… (400 characters)"
     assert fenced(["```", "b"]) == "````text\n```\nb\n````"
+    for text in ("it's", 'a "b"', "a\n\u2028", """it's a "b" """, "back\\slash"):
+        assert ast.literal_eval(python(text)) == text
+    assert python("dog") == '"dog"'
     assert [number(value) for value in (None, 0, 1234, 0.0, 1.5, 0.00123, [2.0, None, 1.0])] == [
         *("–", "0", "1,234", "0.000", "1.500", "1.23e-03", "1.000 to 2.000"),
     ]
-
-
-# -- the code, on the very model
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    return trained_run(tmp_path_factory.mktemp("card"))
-
-
-@pytest.fixture
-def published(run, tmp_path, monkeypatch):
-    """The card of a run, in a folder whose MODEL is the model with its code."""
-    monkeypatch.setattr(SeqVAEConfig, "_auto_class", None)
-    monkeypatch.setattr(SeqVAEModel, "_auto_class", None)
-    SeqVAEConfig.register_for_auto_class()
-    SeqVAEModel.register_for_auto_class("AutoModelForSeq2SeqLM")
-    space = LatentSpace.from_pretrained(run)
-    space.model.save_pretrained(tmp_path / "MODEL")
-    space.tokenizer.save_pretrained(tmp_path / "MODEL")
-    monkeypatch.chdir(tmp_path)
-    card = write_card(run, tmp_path / "card").read_text()
-    return space, read_facts(tmp_path / "card"), re.findall(r"```python\n(.*?)```", card, re.DOTALL)
-
-
-def printed(block: str) -> tuple[list[list[str]], dict]:
-    names: dict = {"__name__": "card"}
-    out = io.StringIO()
-    with redirect_stdout(out):
-        exec(compile(block, "card", "exec"), names)
-    return [yaml.safe_load(line) for line in out.getvalue().splitlines()], names
-
-
-def test_the_code_of_the_card_does_what_it_says(published, monkeypatch):
-    space, facts, (with_package, without) = published
-    a, b = facts["examples"]
-    walk = space.interpolate(a, b, 7)
-    lines, names = printed(with_package)
-    assert lines == [space.reconstruct([a, b]), space.sample(5, seed=0), walk]
-    assert torch.equal(names["latents"], space.encode([a, b]))
-
-    # as where the package is not installed: no import of it, and no class of it is known
-    monkeypatch.setitem(sys.modules, "hf_seqvae", None)
-    for known in (CONFIG_MAPPING, MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING):
-        monkeypatch.setattr(known, "_extra_content", {})
-    lines, names = printed(without)
-    assert type(names["model"]).__module__.startswith("transformers_modules.")
-    assert lines[0] == [walk[0], walk[-1]] and lines[2] == walk
-    assert len(lines[1]) == 5
