@@ -125,7 +125,7 @@ def test_weights_of_an_earlier_push_do_not_stay_beside_new_shards(hub, transport
     ids=str,
 )
 def test_a_commit_whose_answer_is_lost_lands_exactly_once(hub, run, api, fault):
-    publish(run, REPO)
+    publish(run, REPO, card={"pictures": ("map", "curve")})
     before = len(api.list_repo_commits(REPO))
     (run / "report.json").write_text(json.dumps({"name": "other"}))
     hub.faults.append({"match": COMMIT, **fault})
@@ -133,7 +133,8 @@ def test_a_commit_whose_answer_is_lost_lands_exactly_once(hub, run, api, fault):
     posts = len(hub.requests(COMMIT)) - 1
     assert posts == (1 if fault.get("after") else 2)  # one that landed is not sent again
     assert len(api.list_repo_commits(REPO)) == before + 1
-    assert done.commit == head(api) and {f.path for f in done.files if f.sent} == {"report.json"}
+    assert done.commit == head(api) and done.deleted == ["assets/curve.png"]
+    assert {file.path for file in done.files if file.sent} == {"report.json", MANIFEST}
 
 
 def test_large_files_are_not_sent_again_after_a_failed_commit(hub, transport, run, api):
