@@ -198,6 +198,14 @@ def test_branch_and_tag_are_made_and_a_tag_is_never_moved(hub, transport, run, a
     assert "points at another" in refused(hub, ValueError, run, revision="next", tag="v2")
 
 
+def test_a_new_branch_is_made_where_nothing_is_new_and_not_by_a_dry_run(hub, run, api):
+    first = publish(run, REPO)
+    publish(run, REPO, revision="same", dry_run=True)
+    assert [ref.name for ref in api.list_repo_refs(REPO).branches] == ["main"]
+    again = publish(run, REPO, revision="same")
+    assert not again.committed and head(api, "same") == first.commit == again.commit
+
+
 def test_a_tag_that_fails_leaves_the_commit_and_the_next_publish_makes_it(hub, run, api):
     hub.faults.append({"match": "POST .*/tag/", "status": 500})
     with pytest.raises(HubError, match="The files are there as commit .* publish again to tag it"):
