@@ -7,7 +7,7 @@ import pytest
 from card_standins import trained_run
 from cli_standins import call, refused, terminal
 from hub.wire import OTHER, OWNER
-from hub_standins import run_folder, use_card
+from hub_standins import language_model_folder, run_folder, use_card
 from huggingface_hub import HfApi, ModelCard
 
 REPO = "owner/tiny"
@@ -51,6 +51,17 @@ def test_a_trained_run_goes_up_with_its_real_card_and_samples_from_there(hub, tr
     here = call("sample", trained, "-n", "2", "--seed", "3", "--json").stdout
     there = call("sample", REPO, "-n", "2", "--seed", "3", "--json").stdout
     assert json.loads(there) == json.loads(here)
+
+
+def test_a_language_model_goes_up_with_a_card_of_its_own(hub, transport, tmp_path):
+    folder = language_model_folder(tmp_path / "lm")
+    call("publish", folder, REPO, "--license", "mit", "--language", "en")
+    card = ModelCard.load(REPO)
+    assert card.data.license == "mit" and "SeqVAEModel" not in card.content
+    here = call("sample", folder, "-n", "2", "--seed", "3", "--json").stdout
+    assert json.loads(call("sample", REPO, "-n", "2", "--seed", "3", "--json").stdout) == (
+        json.loads(here)
+    )
 
 
 def test_a_dry_run_lists_every_file_and_sends_nothing(hub, run):
