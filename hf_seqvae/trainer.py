@@ -1,6 +1,8 @@
 """SeqVAETrainer: transformers' Trainer with our Objective, length buckets and a sampled bound."""
 
+import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,6 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, Trainer, TrainingArguments
 from transformers.trainer_utils import EvalLoopOutput
 
+from hf_seqvae.callbacks import KLScheduleCallback
 from hf_seqvae.data import (
     BatchLoader,
     BucketBatchSampler,
@@ -19,6 +22,7 @@ from hf_seqvae.data import (
 )
 from hf_seqvae.engine.checks import check_whole_batch
 from hf_seqvae.evaluation import evaluate_bound
+from hf_seqvae.metrics import has_exact_likelihood
 from hf_seqvae.objectives import ConstantSchedule, Objective, TargetRate, summarize
 
 
@@ -30,6 +34,12 @@ class SeqVAETrainer(Trainer):
     fixed seed, a bound on log p(x), where a stock Trainer's `eval_loss` is taken at the posterior
     mean and bounds nothing. Batches are length buckets, the same for the same seed and epoch, so a
     run that was cut short resumes with the same weights.
+
+    A stock Trainer or Seq2SeqTrainer trains the model as well, by its own loss at config.kl_weight
+    or under a `KLScheduleCallback`, and shows what the latents carry by `trainer_metrics`. It
+    resumes exactly under each train_sampling_strategy but "group_by_length", which does so at the
+    end of an epoch alone: its order is drawn anew from the generator that the model's noise moves.
+    Its label_smoothing_factor or compute_loss_func would train a loss without the KL.
 
     Args:
         model: a SeqVAEModel, or one with its outputs and the estimators' protocol.
@@ -45,8 +55,8 @@ class SeqVAETrainer(Trainer):
         num_eval_samples: posterior samples a sentence in `evaluate`.
         eval_seed: of those samples.
         kwargs: go to Trainer; `compute_loss_func` and label smoothing are refused, since both take
-            the labels away from the model; aggressive updates, phases and a target rate are the
-            engine's.
+            the labels away from the model; so is a train_sampling_strategy that length buckets are
+            not; aggressive updates, phases and a target rate are the engine's.
     """
 
     def __init__(
@@ -63,21 +73,23 @@ class SeqVAETrainer(Trainer):
         eval_seed: int = 0,
         **kwargs: Any,
     ):
+        if has_exact_likelihood(model):
+            raise ValueError(
+                f"{type(model).__name__} has no latents, and SeqVAETrainer trains VAEs. Train "
+                "a language model by a recipe (`model: language_model`), or by a stock Trainer."
+            )
         if kwargs.get("compute_loss_func") is not None:
             raise ValueError(
                 "compute_loss_func takes the labels away from the model, which scores them itself. "
                 "Give an Objective instead."
             )
-        if args is not None and args.label_smoothing_factor:
+        if any(isinstance(one, KLScheduleCallback) for one in kwargs.get("callbacks") or ()):
             raise ValueError(
-                f"label_smoothing_factor={args.label_smoothing_factor} takes the labels away from "
-                "the model, and a smoothed loss bounds no likelihood. Set it to 0."
+                "KLScheduleCallback is for a stock Trainer: here the objective weighs the KL. Give "
+                "objective=Objective(beta=schedule) instead."
             )
-        if args is not None and args.n_gpu > 1:
-            raise ValueError(
-                f"this process sees {args.n_gpu} GPUs and would split each batch between them, "
-                "which breaks the count of sentences. Start it with `accelerate launch`, one each."
-            )
+        if args is not None:
+            _refuse_arguments(args)
         _refuse_the_engines(kwargs, objective)
         if data_collator is None and processing_class is not None:
             data_collator = Collator.from_tokenizer(processing_class)
@@ -225,6 +237,65 @@ class SeqVAETrainer(Trainer):
             own = {f"{metric_key_prefix}_{name}": value for name, value in own.items()}
             output = output._replace(metrics=(output.metrics or {}) | own)
         return output
+
+    # -- the Hub
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """transformers' draft of a card, with a true word on where the weights came from."""
+        super().create_model_card(*args, **kwargs)
+        if self.is_world_process_zero():
+            card = Path(str(self.args.output_dir)) / "README.md"
+            text = card.read_text(encoding="utf-8")
+            origin = f"A sequence VAE, {_origin(self.model.config)}, trained on "
+            card.write_text(_STOCK_ORIGIN.sub(lambda _: origin, text), encoding="utf-8")
+
+
+# what transformers says of a model without a name, or of one from a folder, is not so
+_STOCK_ORIGIN = re.compile(
+    r"^This model (was trained from scratch|is a fine-tuned version of \[.*?\]\(.*?\)) on ", re.M
+)
+
+
+def _origin(config: Any) -> str:
+    """Where the weights that training began with came from, as far as the config tells."""
+    if config.name_or_path:
+        return f"fine-tuned from {_place(config.name_or_path)}"
+    parts = [getattr(config, part, None) for part in ("encoder", "decoder")]
+    places = [_place(part.name_or_path) for part in parts if part is not None and part.name_or_path]
+    if places:
+        return f"built around {' and '.join(dict.fromkeys(places))}"
+    return "begun from random weights"
+
+
+def _place(name: str) -> str:
+    if Path(name).is_dir():
+        return "a local checkpoint"
+    return f"[{name}](https://huggingface.co/{name})"
+
+
+def _refuse_arguments(args: TrainingArguments) -> None:
+    """Raises where an argument would be ignored, or take the loss out of the model's hands."""
+    if args.label_smoothing_factor:
+        raise ValueError(
+            f"label_smoothing_factor={args.label_smoothing_factor} takes the labels away from "
+            "the model, and a smoothed loss bounds no likelihood. Set it to 0."
+        )
+    if args.train_sampling_strategy not in ("random", "group_by_length"):
+        raise ValueError(
+            f"train_sampling_strategy={args.train_sampling_strategy!r} is not what SeqVAETrainer "
+            "does: its batches are rows of similar length in a random order, which 'random' and "
+            "'group_by_length' both name. Leave it out, or use a stock Trainer."
+        )
+    if args.dataloader_drop_last:
+        raise ValueError(
+            "dataloader_drop_last=True leaves rows out of every epoch, and SeqVAETrainer reads "
+            "each once. Leave it out."
+        )
+    if args.n_gpu > 1:
+        raise ValueError(
+            f"this process sees {args.n_gpu} GPUs and would split each batch between them, "
+            "which breaks the count of sentences. Start it with `accelerate launch`, one each."
+        )
 
 
 def _refuse_the_engines(kwargs: dict[str, Any], objective: Objective | None) -> None:

@@ -1,4 +1,4 @@
-"""A Trainer's `compute_metrics`: figures of the latents, from terms a sentence and never from logits."""
+"""Figures of the latents in a Trainer's evaluation, which holds on to no logits."""
 
 from collections.abc import Callable
 from dataclasses import fields
@@ -34,10 +34,10 @@ def trainer_metrics(*, num_samples: int = 1, seed: int = 0) -> dict[str, Callabl
     sentence, logits (N, L, V) among it. Here 1 + 2 Z numbers of each sentence are kept.
 
     Figures, named as in a `Report`, over all N sentences of all processes: "kl" (nats a sentence,
-    closed form), "active_units" (at 0.01), "mutual_information" (nats, at most ln N), "used_fraction"
-    (absent where it is not defined), and "mean_latent_nll", -log p(x|z) at the posterior mean in
-    nats a sentence, where a Trainer evaluates: it is no term of a bound. Of one sentence, "kl" and
-    "mean_latent_nll" alone. For `eval_elbo` use `SeqVAETrainer`, which takes these two beside it.
+    closed form), "active_units" (at 0.01), "mutual_information" (nats, at most ln N) and
+    "used_fraction" (absent where it is not defined); and "mean_latent_nll", -log p(x|z) at the
+    posterior mean in nats a sentence, which is no term of a bound. Of one sentence there are "kl"
+    and "mean_latent_nll" alone. `eval_elbo` is SeqVAETrainer's, which takes these beside it.
 
     Args:
         num_samples: posterior samples a sentence of the mutual information.
