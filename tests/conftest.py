@@ -6,9 +6,13 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from hub.address import ENDPOINT
+
 # Before any import of torch or of the Hugging Face libraries: they read these once.
 _home = tempfile.mkdtemp(prefix="hf_seqvae_tests_")
 atexit.register(shutil.rmtree, _home, ignore_errors=True)
+for name in ("HF_TOKEN", "HF_HUB_DISABLE_XET"):
+    os.environ.pop(name, None)
 os.environ.update(
     HF_HOME=_home,
     HF_DATASETS_CACHE=os.path.join(_home, "datasets"),
@@ -17,6 +21,10 @@ os.environ.update(
     HF_DATASETS_OFFLINE="1",
     HF_EVALUATE_OFFLINE="1",
     HF_HUB_DISABLE_TELEMETRY="1",
+    HF_HUB_DOWNLOAD_TIMEOUT="2",
+    HF_HUB_ETAG_TIMEOUT="2",
+    HF_ENDPOINT=ENDPOINT,  # tests/hub's double of the Hub, which starts in the first test that asks
+    HF_XET_CLIENT_RETRY_BASE_DELAY="20ms",
     HF_DATASETS_DISABLE_PROGRESS_BARS="1",
     MPLBACKEND="Agg",
     OMP_NUM_THREADS="1",
