@@ -32,7 +32,7 @@ def judge(prediction):
 
 
 steps = {"num_train_epochs": 5, "learning_rate": 5e-3, "per_device_train_batch_size": 32}
-written = {"predict_with_generate": True, "generation_max_length": 24, "disable_tqdm": True}
+written = {"predict_with_generate": True, "generation_max_length": 24, "use_cpu": True}
 args, collate = Arguments(output, **steps, **written), Collator.from_tokenizer(tokenizer)
 trainer = Seq2SeqTrainer(model, args, collate, *rows, compute_metrics=judge)
 trainer.train()
