@@ -40,6 +40,7 @@ FLOORS: list[list[str]] = [
 ]
 # Inside model/, in the same sense.
 MODEL_FILES = [
+    "carried_code",
     "configuration_lstm",
     "pooling",
     "posterior",

@@ -35,6 +35,7 @@ COMMANDS = [
     "evaluate",
     "compare",
     "diagnose",
+    "publish",
     "selfcheck",
     "reconstruct",
     "sample",

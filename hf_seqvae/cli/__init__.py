@@ -17,6 +17,7 @@ from hf_seqvae.cli.exploring import (
     sample,
     traverse,
 )
+from hf_seqvae.cli.publishing import publish
 from hf_seqvae.cli.training import recipe, train
 
 __all__ = ["app"]
@@ -83,6 +84,7 @@ for _function, _example in (
         neighbours,
         'hf-seqvae neighbours runs/quickstart "the girl reads a book ." --scale 0.4',
     ),
+    (publish, "hf-seqvae publish runs/quickstart my-name/everyday-vae --private --dry-run"),
     (selfcheck, "hf-seqvae selfcheck --only iw_nll --only kl"),
 ):
     app.command(epilog=f"[bold]Example:[/] {_example}")(_function)

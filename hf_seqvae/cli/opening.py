@@ -42,7 +42,8 @@ def open_scorable(model: str, device: str | None) -> tuple[Any, Any, Any]:
 
 @contextmanager
 def damage_explained(model: str) -> Iterator[None]:
-    """Damaged weights as an error that says what to do."""
+    """Damaged weights, and a Hub that refuses or fails, as an error that says what to do."""
+    from huggingface_hub.errors import HTTPError  # pyright: ignore[reportPrivateImportUsage]
     from safetensors import SafetensorError
 
     from hf_seqvae.latent_space import model_folder
@@ -54,3 +55,10 @@ def damage_explained(model: str) -> Iterator[None]:
             f"the weights in {model_folder(model)} are damaged ({error}). Copy or download them "
             "again, or train again."
         ) from error
+    except (HTTPError, OSError) as error:
+        from hf_seqvae.hub.errors import loading_error  # with it comes all of hub
+
+        found = loading_error(error, model)
+        if found is None:
+            raise
+        raise found from error

@@ -9,6 +9,7 @@ from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutput
 
+from .carried_code import CarriesCode
 from .configuration_seqvae import SeqVAEConfig
 from .modeling_lstm import (
     SeqVAELSTMEncoderModel,
@@ -29,12 +30,13 @@ from .token_order import order_of_tokens, take_tokens
 BACKBONE_FLAGS = ("output_attentions", "output_hidden_states")
 
 
-class SeqVAEPreTrainedModel(PreTrainedModel):
+class SeqVAEPreTrainedModel(CarriesCode, PreTrainedModel):
     """Flags and initialisation that encoder and model share."""
 
     config: SeqVAEConfig
     base_model_prefix = "seqvae"
     main_input_name = "input_ids"
+    model_tags = ["seqvae", "vae"]
     supports_gradient_checkpointing = True
     # the backbones decide; these only let a user's choice reach them
     _supports_sdpa = _supports_flash_attn = _supports_flex_attn = True

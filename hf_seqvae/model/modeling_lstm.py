@@ -13,6 +13,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 from transformers.utils.generic import can_return_tuple, merge_with_config_defaults
 
+from .carried_code import CarriesCode
 from .configuration_lstm import SeqVAELSTMConfig, SeqVAELSTMEncoderConfig
 from .lstm_cache import own_empty_layers
 from .scoring import (
@@ -103,7 +104,7 @@ def _cpu_has_lstm_of_autocast() -> bool:
     return is_bf16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
-class SeqVAELSTMPreTrainedModel(PreTrainedModel):
+class SeqVAELSTMPreTrainedModel(CarriesCode, PreTrainedModel):
     """Flags and initialisation that the LSTM models share."""
 
     config: SeqVAELSTMConfig
@@ -231,6 +232,11 @@ class SeqVAELSTMEncoderModel(SeqVAELSTMModel):
 class SeqVAELSTMForCausalLM(SeqVAELSTMPreTrainedModel, GenerationMixin):
     """An LSTM language model: the default decoder, and on its own the model without latents."""
 
+    auto_classes = {
+        "AutoConfig": "configuration_lstm.SeqVAELSTMConfig",
+        "AutoModel": "modeling_lstm.SeqVAELSTMModel",
+        "AutoModelForCausalLM": "modeling_lstm.SeqVAELSTMForCausalLM",
+    }
     _tied_weights_keys = {"lm_head.weight": "model.embed_tokens.weight"}
 
     def __init__(self, config: SeqVAELSTMConfig):

@@ -14,6 +14,7 @@ from transformers import AutoModel, AutoModelForCausalLM, PreTrainedModel
 from transformers.cache_utils import Cache
 
 # `as` marks files that are named here only so that a saved repository holds the whole folder
+from .carried_code import CarriesCode as CarriesCode
 from .configuration_lstm import SeqVAELSTMConfig as SeqVAELSTMConfig
 from .configuration_seqvae import SeqVAEConfig
 from .decoding import Decoded, decode
@@ -49,6 +50,18 @@ class SeqVAEModel(SeqVAEPreTrainedModel, LatentGenerationMixin, EstimationMixin)
         decoder: a ready decoder in place of one built from `config.decoder`.
     """
 
+    auto_classes = {
+        "AutoConfig": "configuration_seqvae.SeqVAEConfig",
+        "AutoModel": "modeling_seqvae.SeqVAEModel",
+        "AutoModelForSeq2SeqLM": "modeling_seqvae.SeqVAEModel",
+    }
+    pipelines = {
+        "sequence-vae": {
+            "impl": "pipeline_seqvae.SeqVAEPipeline",
+            "pt": ["AutoModelForSeq2SeqLM"],
+            "type": "text",
+        }
+    }
     encoder: SeqVAEEncoder
     decoder: Any  # our LSTM or any AutoModelForCausalLM
 

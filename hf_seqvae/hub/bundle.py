@@ -1,0 +1,192 @@
+"""A run or model folder -> a folder that is complete for the Hub and holds nothing else."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from safetensors import SafetensorError
+from transformers.utils import CONFIG_NAME, GENERATION_CONFIG_NAME
+
+from hf_seqvae.engine.weights import quiet_transformers
+from hf_seqvae.hub.code import carry_code, has_own_code, read_config
+from hf_seqvae.hub.privacy import check_private, without_paths
+from hf_seqvae.hub.weights import copy_weights, shard_bytes, weight_files
+from hf_seqvae.latent_space.loading import (
+    DECODER_TOKENIZER,
+    LANGUAGE_MODEL,
+    load_model,
+    model_folder,
+)
+from hf_seqvae.recipe.io import parse_mapping
+from hf_seqvae.study.lock import holder
+
+MANIFEST = "hf_seqvae_files.json"  # which files are ours, for the next publish
+MAX_SHARD_SIZE = "5GB"
+
+# all that goes up beside weights, code and card: files that are not named here stay at home
+_TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+    "tokenizer.model",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+)
+_RUN_FILES = ("recipe.yaml", "report.json", "curves.png")
+
+
+def make_bundle(
+    source: str | Path,
+    folder: Path,
+    *,
+    repo_id: str,
+    max_shard_size: int | str = MAX_SHARD_SIZE,
+    token: str | None = None,
+    **card: Any,
+) -> list[str]:
+    """Fill an empty `folder` with all that a repository holds, and name its files.
+
+    Weights as safetensors, config, generation config, tokenizers, the code of the model, the card
+    with its facts and pictures; of a run its recipe, report and curves.
+
+    Args:
+        source: a run folder (its best/ is taken) or a model folder.
+        folder: exists and is empty.
+        repo_id: for the card.
+        max_shard_size: of a file of weights, in bytes or such as "5GB".
+        token: must not stand in any file.
+        card: further options of `write_card`.
+
+    Raises:
+        ValueError: the run is not finished, the model is damaged or of another type, or a file
+            holds a token or a path of this machine.
+    """
+    size = shard_bytes(max_shard_size)
+    model = check_source(source)
+    run = Path(source).expanduser()
+    for name in (CONFIG_NAME, GENERATION_CONFIG_NAME):
+        _copy(model / name, folder / name)
+    for part in ("", DECODER_TOKENIZER):
+        for name in _TOKENIZER_FILES:
+            _copy(model / part / name, folder / part / name)
+    carry_code(model, folder)
+    copy_weights(model, folder, size)
+    if run != model:
+        for name in _RUN_FILES:
+            _copy(run / name, folder / name)
+    _write_card(run, folder, repo_id=repo_id, **card)
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    files = sorted([*(path.relative_to(folder).as_posix() for path in paths), MANIFEST])
+    _write_json(folder / MANIFEST, {"files": files})
+    check_private(folder, files, token=token, roots=(run, model))
+    return files
+
+
+def check_source(source: str | Path) -> Path:
+    """The folder of the model in `source`, once it is found fit to be published.
+
+    Raises:
+        ValueError: see `make_bundle`.
+    """
+    run = Path(source).expanduser()
+    if not run.is_dir():
+        raise ValueError(
+            f"there is no folder {str(source)!r}. Give the folder of a run (its best/ is "
+            "published) or of a model."
+        )
+    model = Path(model_folder(run))
+    if model != run:
+        _check_finished(run)
+    _check_type(model)
+    weight_files(model)
+    if not has_own_code(model):  # its own code is not run here: only its files are looked at
+        try:
+            with quiet_transformers():
+                load_model(model)
+        except SafetensorError as error:
+            raise ValueError(f"the weights in {model} are damaged ({error}).") from error
+    return model
+
+
+def _check_type(model: Path) -> None:
+    kind = read_config(model).get("model_type")
+    if kind == LANGUAGE_MODEL:
+        raise ValueError(
+            f"{model} holds a language model, and the card is one of latents. Load it with "
+            "hf_seqvae.SeqVAELSTMForCausalLM.from_pretrained and call its push_to_hub, which sends "
+            "the code too; then that of its tokenizer."
+        )
+    if kind != "seqvae":
+        raise ValueError(
+            f"{model} holds a model of type {kind!r}, not 'seqvae'. Give a run folder, or a model "
+            "that hf-seqvae train made."
+        )
+
+
+def _check_finished(run: Path) -> None:
+    process = holder(run)
+    if process is not None:
+        raise ValueError(
+            f"{run} is in use by process {process}. Wait until the run has finished, or stop it."
+        )
+    if not (run / "report.json").is_file():
+        raise ValueError(
+            f"the run in {run} has not finished: it has no report.json. Wait for it, or go on with "
+            f"`hf-seqvae train {run / 'recipe.yaml'}`. To publish the weights as they stand, "
+            f"without recipe and figures, give {run / 'best'}."
+        )
+
+
+def _write_card(source: Path, folder: Path, **options: Any) -> None:
+    from hf_seqvae.hub.card import write_card  # draws pictures: only where a card is made
+
+    write_card(source, folder, **options)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file that is there; a file of plain values without the paths that stand in it."""
+    if not source.is_file():
+        return
+    target.parent.mkdir(exist_ok=True)
+    tidy = _TIDIERS.get(source.name)
+    shutil.copyfile(source, target) if tidy is None else tidy(source, target)
+
+
+def _tidy_json(source: Path, target: Path) -> None:
+    try:
+        values = json.loads(source.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{source} is damaged ({error}). Make it again.") from error
+    tidied = without_paths(values)
+    if tidied == values:
+        shutil.copyfile(source, target)
+    else:
+        _write_json(target, tidied)
+
+
+def _tidy_recipe(source: Path, target: Path) -> None:
+    values = parse_mapping(source.read_text(encoding="utf-8"), str(source))
+    body = yaml.safe_dump(without_paths(values), sort_keys=False, allow_unicode=True)
+    target.write_text(f"# hf-seqvae train {target.name}\n{body}", encoding="utf-8")
+
+
+def _write_json(path: Path, values: Any) -> None:
+    text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+    path.write_text(text, encoding="utf-8")
+
+
+_TIDIERS: dict[str, Callable[[Path, Path], None]] = {
+    CONFIG_NAME: _tidy_json,
+    GENERATION_CONFIG_NAME: _tidy_json,
+    "tokenizer_config.json": _tidy_json,
+    "report.json": _tidy_json,
+    "recipe.yaml": _tidy_recipe,
+}
