@@ -22,12 +22,20 @@ from hf_seqvae.language_model import WithoutLatents
 from hf_seqvae.objectives import ConstantSchedule, LinearSchedule, TargetRate
 
 
-def test_logged_terms_are_means_per_sentence_and_beta_follows_the_schedule(tmp_path):
+@pytest.mark.parametrize(("rows_each", "accumulation"), [(8, 1), (4, 2), (3, 3)])
+def test_logged_terms_are_means_per_sentence_and_beta_follows_the_schedule(
+    tmp_path, rows_each, accumulation
+):
     data = rows(16)
     objective = Objective(LinearSchedule(0.0, 1.0, 4))
     trainer = SeqVAETrainer(
         quiet_model(),
-        arguments(tmp_path, learning_rate=0.0),
+        arguments(
+            tmp_path,
+            learning_rate=0.0,
+            per_device_train_batch_size=rows_each,
+            gradient_accumulation_steps=accumulation,
+        ),
         objective=objective,
         train_dataset=data,
     )
@@ -37,7 +45,7 @@ def test_logged_terms_are_means_per_sentence_and_beta_follows_the_schedule(tmp_p
         output = trainer.model.eval()(**batch)
     logs = [entry for entry in trainer.state.log_history if "elbo" in entry]
     assert [entry["beta"] for entry in logs] == [0.25, 0.75, 1.0]
-    for entry in logs:  # two steps of 8 rows are the whole data set
+    for entry in logs:  # two steps are the whole data set
         assert_close(entry["reconstruction_nll"], float(output.reconstruction_nll.mean()))
         assert_close(entry["kl"], float(output.kl.sum(1).mean()))
         assert_close(entry["elbo"], -entry["reconstruction_nll"] - entry["kl"])

@@ -53,7 +53,11 @@ COMPILED = {"torch_compile": True, "torch_compile_backend": "aot_eager"}
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # torch's own
 @pytest.mark.parametrize(
     ("settings", "tolerance"),
-    [(COMPILED, 1e-3), ({"bf16": True}, 0.1), ({"activation_checkpointing": True}, 1e-3)],
+    [
+        pytest.param(COMPILED, 1e-3, marks=pytest.mark.slow),
+        ({"bf16": True}, 0.1),
+        ({"activation_checkpointing": True}, 1e-3),
+    ],
     ids=["torch_compile", "bf16", "activation_checkpointing"],
 )
 def test_a_model_trains_as_without_it(tmp_path, monkeypatch, settings, tolerance):

@@ -1,6 +1,5 @@
 """SeqVAETrainer: transformers' Trainer with our Objective, length buckets and a sampled bound."""
 
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, Trainer, TrainingArguments
 from transformers.trainer_utils import EvalLoopOutput
 
-from hf_seqvae.callbacks import KLScheduleCallback
 from hf_seqvae.data import (
     BatchLoader,
     BucketBatchSampler,
@@ -22,8 +20,9 @@ from hf_seqvae.data import (
 )
 from hf_seqvae.engine.checks import check_whole_batch
 from hf_seqvae.evaluation import evaluate_bound
-from hf_seqvae.metrics import has_exact_likelihood
-from hf_seqvae.objectives import ConstantSchedule, Objective, TargetRate, summarize
+from hf_seqvae.objectives import ConstantSchedule, Objective, summarize
+from hf_seqvae.trainer.checks import check_arguments, check_model, check_options
+from hf_seqvae.trainer.upload import carry_code, copy_code, correct_origin
 
 
 class SeqVAETrainer(Trainer):
@@ -39,7 +38,15 @@ class SeqVAETrainer(Trainer):
     or under a `KLScheduleCallback`, and shows what the latents carry by `trainer_metrics`. It
     resumes exactly under each train_sampling_strategy but "group_by_length", which does so at the
     end of an epoch alone: its order is drawn anew from the generator that the model's noise moves.
-    Its label_smoothing_factor or compute_loss_func would train a loss without the KL.
+    Its label_smoothing_factor and compute_loss_func take the labels away from the model: it says
+    so, but where a collator gives decoder_input_ids, and then the loss has no KL.
+
+    What is pushed to the Hub (`push_to_hub`, any hub_strategy) holds the model's code, and so loads
+    without this package; of a stock Trainer it does not, until `model.push_to_hub` adds it. A
+    training with hub_strategy="checkpoint" goes on from any machine, with the same weights:
+
+        folder = snapshot_download(repo_id, allow_patterns="last-checkpoint/*")
+        trainer.train(resume_from_checkpoint=f"{folder}/last-checkpoint")
 
     Args:
         model: a SeqVAEModel, or one with its outputs and the estimators' protocol.
@@ -73,24 +80,10 @@ class SeqVAETrainer(Trainer):
         eval_seed: int = 0,
         **kwargs: Any,
     ):
-        if has_exact_likelihood(model):
-            raise ValueError(
-                f"{type(model).__name__} has no latents, and SeqVAETrainer trains VAEs. Train "
-                "a language model by a recipe (`model: language_model`), or by a stock Trainer."
-            )
-        if kwargs.get("compute_loss_func") is not None:
-            raise ValueError(
-                "compute_loss_func takes the labels away from the model, which scores them itself. "
-                "Give an Objective instead."
-            )
-        if any(isinstance(one, KLScheduleCallback) for one in kwargs.get("callbacks") or ()):
-            raise ValueError(
-                "KLScheduleCallback is for a stock Trainer: here the objective weighs the KL. Give "
-                "objective=Objective(beta=schedule) instead."
-            )
+        check_model(model)
         if args is not None:
-            _refuse_arguments(args)
-        _refuse_the_engines(kwargs, objective)
+            check_arguments(args)
+        check_options(kwargs, objective)
         if data_collator is None and processing_class is not None:
             data_collator = Collator.from_tokenizer(processing_class)
         elif data_collator is None:
@@ -240,78 +233,24 @@ class SeqVAETrainer(Trainer):
 
     # -- the Hub
 
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        """As Trainer's; with the model's code where this training goes to the Hub."""
+        super()._save(output_dir, state_dict)
+        if self.hub_model_id is not None and self.args.should_save:
+            model = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
+            carry_code(model, Path(output_dir or str(self.args.output_dir)))
+
+    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
+        """As Trainer's, which uploads weights and config and forgets the code beside them."""
+        if self.is_world_process_zero():
+            copy_code(Path(checkpoint_folder), Path(str(self.args.output_dir)))
+        super()._push_from_checkpoint(checkpoint_folder)
+
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """transformers' draft of a card, with a true word on where the weights came from."""
         super().create_model_card(*args, **kwargs)
         if self.is_world_process_zero():
+            model: Any = self.accelerator.unwrap_model(self.model)
             card = Path(str(self.args.output_dir)) / "README.md"
-            text = card.read_text(encoding="utf-8")
-            origin = f"A sequence VAE, {_origin(self.model.config)}, trained on "
-            card.write_text(_STOCK_ORIGIN.sub(lambda _: origin, text), encoding="utf-8")
-
-
-# what transformers says of a model without a name, or of one from a folder, is not so
-_STOCK_ORIGIN = re.compile(
-    r"^This model (was trained from scratch|is a fine-tuned version of \[.*?\]\(.*?\)) on ", re.M
-)
-
-
-def _origin(config: Any) -> str:
-    """Where the weights that training began with came from, as far as the config tells."""
-    if config.name_or_path:
-        return f"fine-tuned from {_place(config.name_or_path)}"
-    parts = [getattr(config, part, None) for part in ("encoder", "decoder")]
-    places = [_place(part.name_or_path) for part in parts if part is not None and part.name_or_path]
-    if places:
-        return f"built around {' and '.join(dict.fromkeys(places))}"
-    return "begun from random weights"
-
-
-def _place(name: str) -> str:
-    if Path(name).is_dir():
-        return "a local checkpoint"
-    return f"[{name}](https://huggingface.co/{name})"
-
-
-def _refuse_arguments(args: TrainingArguments) -> None:
-    """Raises where an argument would be ignored, or take the loss out of the model's hands."""
-    if args.label_smoothing_factor:
-        raise ValueError(
-            f"label_smoothing_factor={args.label_smoothing_factor} takes the labels away from "
-            "the model, and a smoothed loss bounds no likelihood. Set it to 0."
-        )
-    if args.train_sampling_strategy not in ("random", "group_by_length"):
-        raise ValueError(
-            f"train_sampling_strategy={args.train_sampling_strategy!r} is not what SeqVAETrainer "
-            "does: its batches are rows of similar length in a random order, which 'random' and "
-            "'group_by_length' both name. Leave it out, or use a stock Trainer."
-        )
-    if args.dataloader_drop_last:
-        raise ValueError(
-            "dataloader_drop_last=True leaves rows out of every epoch, and SeqVAETrainer reads "
-            "each once. Leave it out."
-        )
-    if args.n_gpu > 1:
-        raise ValueError(
-            f"this process sees {args.n_gpu} GPUs and would split each batch between them, "
-            "which breaks the count of sentences. Start it with `accelerate launch`, one each."
-        )
-
-
-def _refuse_the_engines(kwargs: dict[str, Any], objective: Objective | None) -> None:
-    """Raises where a remedy that changes the loop itself was asked for."""
-    engine = "Use a recipe: hf-seqvae train, or hf_seqvae.engine.train."
-    if "inner" in kwargs or kwargs.get("encoder_updates", "joint") != "joint":
-        raise ValueError(
-            "aggressive updates move the encoder several times a batch, and a Trainer makes one "
-            f"update a batch. {engine}"
-        )
-    if "phases" in kwargs:
-        raise ValueError(
-            f"phases begin training anew several times, and a Trainer trains once. {engine}"
-        )
-    if objective is not None and isinstance(objective.beta, TargetRate):
-        raise ValueError(
-            "a target rate has a state that must be saved with the weights, and a resumed Trainer "
-            f"begins with a new one. {engine}"
-        )
+            text = correct_origin(card.read_text(encoding="utf-8"), model.config)
+            card.write_text(text, encoding="utf-8")
