@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from datasets import concatenate_datasets
 from trainer_standins import VOCABULARY, arguments, rows, tiny_model
 from transformers import Seq2SeqTrainer, Seq2SeqTrainingArguments, Trainer
 
@@ -94,6 +95,17 @@ def test_no_more_than_one_batch_of_logits_lives_during_an_evaluation(tmp_path):
     longest = max(data["length"])
     assert held["terms"] <= 8 * longest * VOCABULARY
     assert held["all"] >= 40 * longest * VOCABULARY
+
+
+def test_a_row_without_labels_does_not_count(tmp_path):
+    model, data = spread_model(), rows(9)
+    empty = data.select([0]).map(lambda row: {"labels": [-100] * len(row["labels"])})
+    whole, more = (
+        stock(tmp_path, model, each, **trainer_metrics()).evaluate()
+        for each in (data, concatenate_datasets([data, empty]))
+    )
+    for name in (*NAMES, "mean_latent_nll"):
+        assert more[f"eval_{name}"] == pytest.approx(whole[f"eval_{name}"], abs=1e-5)
 
 
 def test_one_sentence_has_a_kl_and_nothing_to_be_told_from(tmp_path):
