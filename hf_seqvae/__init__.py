@@ -4,6 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM
+from transformers.pipelines import PIPELINE_REGISTRY
 
 from hf_seqvae.latent_space import LatentSpace
 from hf_seqvae.model.configuration_lstm import SeqVAELSTMConfig, SeqVAELSTMEncoderConfig
@@ -16,6 +17,7 @@ from hf_seqvae.model.modeling_lstm import (
 )
 from hf_seqvae.model.modeling_seqvae import SeqVAEModel
 from hf_seqvae.model.outputs import SeqVAEEncoderOutput, SeqVAEOutput
+from hf_seqvae.model.pipeline_seqvae import TASK, SeqVAEPipeline
 from hf_seqvae.objectives import Objective
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ __all__ = [
     "SeqVAELSTMModel",
     "SeqVAEModel",
     "SeqVAEOutput",
+    "SeqVAEPipeline",
     "SeqVAETrainer",
     "__version__",
 ]
@@ -50,6 +53,9 @@ AutoModel.register(SeqVAELSTMEncoderConfig, SeqVAELSTMEncoderModel, exist_ok=Tru
 AutoModel.register(SeqVAELSTMConfig, SeqVAELSTMModel, exist_ok=True)
 AutoModelForCausalLM.register(SeqVAELSTMConfig, SeqVAELSTMForCausalLM, exist_ok=True)
 AutoModelForSeq2SeqLM.register(SeqVAEConfig, SeqVAEModel, exist_ok=True)
+PIPELINE_REGISTRY.register_pipeline(
+    TASK, pipeline_class=SeqVAEPipeline, pt_model=AutoModelForSeq2SeqLM, type="text"
+)
 
 
 def __getattr__(name: str) -> Any:

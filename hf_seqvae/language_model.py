@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from hf_seqvae.latent_space.writing import generated_text, seeded
 from hf_seqvae.model.modeling_lstm import SeqVAELSTMForCausalLM
 from hf_seqvae.model.outputs import SeqVAEOutput
+from hf_seqvae.model.writing import generated_text, seeded
 
 
 class WithoutLatents(nn.Module):

@@ -54,15 +54,21 @@ MODEL_FILES = [
     "lstm_cache",
     "token_order",
     "modeling_lstm",
+    "decoder_tokenizer",
     "modeling_encoder",
     "decoding",
     "generation",
     "estimation",
+    "interpolation",
+    "writing",
+    "text_space",
+    "pipeline_seqvae",
     "modeling_seqvae",
 ]
 MODEL_PACKAGES = {"torch", "transformers", "huggingface_hub"}
 NUMERIC_PACKAGES = {"numpy", "scipy", "sklearn", "sacrebleu"}
 TRAINING_PACKAGES = {
+    "PIL",
     "accelerate",
     "datasets",
     "evaluate",
@@ -79,7 +85,11 @@ PACKAGES: list[set[str]] = [
     MODEL_PACKAGES | NUMERIC_PACKAGES | TRAINING_PACKAGES,
     MODEL_PACKAGES | NUMERIC_PACKAGES | TRAINING_PACKAGES | {"typer"},
 ]
-DISTRIBUTIONS = {"yaml": "pyyaml", "sklearn": "scikit-learn"}  # where the names differ
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "yaml": "pyyaml",
+    "sklearn": "scikit-learn",
+}  # where the names differ
 RANK = {
     unit: (floor, place) for floor, units in enumerate(FLOORS) for place, unit in enumerate(units)
 }

@@ -13,8 +13,8 @@ from transformers import set_seed
 from hf_seqvae import SeqVAEConfig, SeqVAELSTMConfig, SeqVAELSTMForCausalLM, SeqVAEModel
 from hf_seqvae import recipe as recipes
 from hf_seqvae.data import tokenizer_from_words
-from hf_seqvae.latent_space.loading import DECODER_TOKENIZER
 from hf_seqvae.model.configuration_lstm import SeqVAELSTMEncoderConfig
+from hf_seqvae.model.decoder_tokenizer import DECODER_TOKENIZER
 
 REPO = "owner/tiny"
 WORDS = ["the", "a", "girl", "boy", "dog", "reads", "sees", "sleeps", "book", "house", "."]

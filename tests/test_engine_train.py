@@ -43,7 +43,7 @@ def result(tmp_path_factory) -> TrainingResult:
 def test_a_run_leaves_the_promised_files(result):
     names = {path.name for path in result.output_dir.iterdir()}
     assert names == {
-        *("recipe.yaml", "log.jsonl", "curves.png", "report.json"),
+        *("recipe.yaml", "environment.json", "log.jsonl", "curves.png", "report.json"),
         *("checkpoints", "best", "last"),
     }
 

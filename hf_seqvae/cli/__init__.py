@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from hf_seqvae.cli.carding import card
 from hf_seqvae.cli.checking import selfcheck
 from hf_seqvae.cli.comparing import compare
 from hf_seqvae.cli.diagnosing import diagnose
@@ -84,6 +85,7 @@ for _function, _example in (
         neighbours,
         'hf-seqvae neighbours runs/quickstart "the girl reads a book ." --scale 0.4',
     ),
+    (card, "hf-seqvae card runs/quickstart --repo-id me/quickstart --output-dir cards/quickstart"),
     (publish, "hf-seqvae publish runs/quickstart my-name/everyday-vae --private --dry-run"),
     (selfcheck, "hf-seqvae selfcheck --only iw_nll --only kl"),
 ):

@@ -54,6 +54,8 @@ def train(
     from hf_seqvae.cli.closing import print_closing
     from hf_seqvae.engine import TrainingError, TrainingInterrupted
     from hf_seqvae.engine import train as train_recipe
+    from hf_seqvae.study.cost import Stopwatch
+    from hf_seqvae.study.folder import COST_NAME
 
     quiet()
     _quiet_datasets()
@@ -64,9 +66,14 @@ def train(
     notes = stderr() if json else stdout()
     notes.print(f"[bold]training {chosen.name}[/] [dim]in[/] {chosen.output_dir}", soft_wrap=True)
     started = time.perf_counter()
+    stopwatch = Stopwatch(Path(str(chosen.output_dir)) / COST_NAME, chosen.training.save_steps)
     try:
         result = train_recipe(
-            chosen, resume=resume, console=notes, accelerator=_accelerator(chosen, device)
+            chosen,
+            resume=resume,
+            console=notes,
+            accelerator=_accelerator(chosen, device),
+            watchers=[stopwatch],
         )
     except TrainingInterrupted as error:
         raise CommandFailed(str(error), error.exit_code) from error

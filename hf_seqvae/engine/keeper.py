@@ -224,5 +224,5 @@ def remove_run(output_dir: Path) -> None:
     for name in ("checkpoints", "best", "last", "trackers"):
         if (output_dir / name).exists():
             remove_folder(output_dir / name)
-    for name in ("log.jsonl", "curves.png", "report.json", "recipe.yaml"):
+    for name in ("log.jsonl", "curves.png", "report.json", "recipe.yaml", "environment.json"):
         (output_dir / name).unlink(missing_ok=True)

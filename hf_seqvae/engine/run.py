@@ -16,6 +16,7 @@ from hf_seqvae.callbacks import CollapseWatcher
 from hf_seqvae.data import Collator
 from hf_seqvae.diagnosis import known_setup
 from hf_seqvae.engine.bar import ProgressBar
+from hf_seqvae.engine.environment import ENVIRONMENT_NAME, EnvironmentFile
 from hf_seqvae.engine.files import require_writable, write_text
 from hf_seqvae.engine.launch import (
     build_accelerator,
@@ -196,6 +197,7 @@ def _build_engine(recipe: Recipe, text: Text, accelerator: Accelerator, folder: 
     phases = build_phases(recipe, text.tokenizer, num_batches)
     watchers: list[Watcher] = [
         RecipeFile(recipe, folder / "recipe.yaml"),
+        EnvironmentFile(accelerator, folder / ENVIRONMENT_NAME),
         Curves(folder / "log.jsonl", folder / "curves.png", floor=text.entropy),
     ]
     # a language model has no latent to collapse, and a held rate no beta to judge it by

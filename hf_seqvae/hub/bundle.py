@@ -11,15 +11,11 @@ from safetensors import SafetensorError
 from transformers.utils import CONFIG_NAME, GENERATION_CONFIG_NAME
 
 from hf_seqvae.engine.weights import quiet_transformers
-from hf_seqvae.hub.code import carry_code, has_own_code, read_config
+from hf_seqvae.hub.code import carry_code, check_type, has_own_code
 from hf_seqvae.hub.privacy import check_private, without_paths
 from hf_seqvae.hub.weights import copy_weights, shard_bytes, weight_files
-from hf_seqvae.latent_space.loading import (
-    DECODER_TOKENIZER,
-    LANGUAGE_MODEL,
-    load_model,
-    model_folder,
-)
+from hf_seqvae.latent_space.loading import load_scorable, model_folder
+from hf_seqvae.model.decoder_tokenizer import DECODER_TOKENIZER
 from hf_seqvae.recipe.io import parse_mapping
 from hf_seqvae.study.lock import holder
 
@@ -105,30 +101,15 @@ def check_source(source: str | Path) -> Path:
     model = Path(model_folder(run))
     if model != run:
         _check_finished(run)
-    _check_type(model)
+    check_type(model)
     weight_files(model)
     if not has_own_code(model):  # its own code is not run here: only its files are looked at
         try:
             with quiet_transformers():
-                load_model(model)
+                load_scorable(model)
         except SafetensorError as error:
             raise ValueError(f"the weights in {model} are damaged ({error}).") from error
     return model
-
-
-def _check_type(model: Path) -> None:
-    kind = read_config(model).get("model_type")
-    if kind == LANGUAGE_MODEL:
-        raise ValueError(
-            f"{model} holds a language model, and the card is one of latents. Load it with "
-            "hf_seqvae.SeqVAELSTMForCausalLM.from_pretrained and call its push_to_hub, which sends "
-            "the code too; then that of its tokenizer."
-        )
-    if kind != "seqvae":
-        raise ValueError(
-            f"{model} holds a model of type {kind!r}, not 'seqvae'. Give a run folder, or a model "
-            "that hf-seqvae train made."
-        )
 
 
 def _check_finished(run: Path) -> None:

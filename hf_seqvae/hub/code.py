@@ -6,8 +6,14 @@ from typing import Any
 
 from transformers.utils import CONFIG_NAME
 
-from hf_seqvae.model.carried_code import add_code, copy_code
+from hf_seqvae.model.carried_code import CarriesCode, add_code, copy_code
+from hf_seqvae.model.modeling_lstm import SeqVAELSTMForCausalLM
 from hf_seqvae.model.modeling_seqvae import SeqVAEModel
+
+CLASSES: dict[str, type[CarriesCode]] = {
+    "seqvae": SeqVAEModel,
+    "seqvae_lstm": SeqVAELSTMForCausalLM,  # the model without latents
+}
 
 
 def carry_code(source: Path, folder: Path) -> None:
@@ -16,11 +22,25 @@ def carry_code(source: Path, folder: Path) -> None:
     Raises:
         ValueError: its own code is not whole.
     """
-    config = read_config(source)
     if has_own_code(source):
-        copy_code(source, folder, config)
-        return
-    add_code(folder, SeqVAEModel)
+        copy_code(source, folder, read_config(source))
+    else:
+        add_code(folder, CLASSES[check_type(source)])
+
+
+def check_type(folder: Path) -> str:
+    """The type of the model in a folder.
+
+    Raises:
+        ValueError: it is none of ours.
+    """
+    kind = read_config(folder).get("model_type")
+    if kind not in CLASSES:
+        raise ValueError(
+            f"{folder} holds a model of type {kind!r}, not {' or '.join(map(repr, CLASSES))}. Give "
+            "a run folder, or a model that hf-seqvae train made."
+        )
+    return kind
 
 
 def has_own_code(folder: Path) -> bool:

@@ -13,10 +13,9 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 from transformers.utils import CONFIG_NAME
-from transformers.utils.hub import has_file
 
-# in the folder of a model whose decoder has a tokenizer of its own
-DECODER_TOKENIZER = "decoder_tokenizer"
+from hf_seqvae.model.decoder_tokenizer import check_tokenizer_fits, load_decoder_tokenizer
+
 LANGUAGE_MODEL = "seqvae_lstm"  # the model type of our LSTM on its own
 
 
@@ -74,11 +73,9 @@ def load_model(
         )
     model = _weights(source, AutoModel)
     tokenizer = AutoTokenizer.from_pretrained(source)
-    decoder_tokenizer = tokenizer
-    if has_file(source, f"{DECODER_TOKENIZER}/tokenizer_config.json"):
-        decoder_tokenizer = AutoTokenizer.from_pretrained(source, subfolder=DECODER_TOKENIZER)
-    _check_fits("encoder's ", tokenizer, model.config.encoder, source)
-    _check_fits("decoder's ", decoder_tokenizer, model.config.decoder, source)
+    decoder_tokenizer = load_decoder_tokenizer(source) or tokenizer
+    check_tokenizer_fits("encoder's ", tokenizer, model.config.encoder, source)
+    check_tokenizer_fits("decoder's ", decoder_tokenizer, model.config.decoder, source)
     model.to(torch.device("cpu" if device is None else device))  # pyright: ignore[reportArgumentType]
     return model.eval(), tokenizer, decoder_tokenizer
 
@@ -92,7 +89,7 @@ def load_scorable(
         return load_model(path, device=device)
     model = _weights(source, AutoModelForCausalLM)
     tokenizer = AutoTokenizer.from_pretrained(source)
-    _check_fits("", tokenizer, model.config, source)
+    check_tokenizer_fits("", tokenizer, model.config, source)
     model.to(torch.device("cpu" if device is None else device))  # pyright: ignore[reportArgumentType]
     return model.eval(), tokenizer, tokenizer
 
@@ -102,16 +99,6 @@ def _model_type(source: str) -> str | None:
         return PreTrainedConfig.get_config_dict(source)[0].get("model_type")
     except OSError as error:
         raise OSError(f"{source!r} gives no model, as a folder or from the Hub: {error}") from error
-
-
-def _check_fits(
-    part: str, tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig, source: str
-) -> None:
-    if len(tokenizer) > config.vocab_size:
-        raise ValueError(
-            f"the {part}tokenizer in {source} has {len(tokenizer)} tokens, its model "
-            f"{config.vocab_size}: they do not belong together. Save both from one run."
-        )
 
 
 def _weights(source: str, auto: Any) -> PreTrainedModel:

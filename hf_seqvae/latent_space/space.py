@@ -1,20 +1,17 @@
-"""LatentSpace: encode, decode, sample, interpolate, analogy, traverse, attribute directions."""
+"""LatentSpace: a trained model's TextSpace, and the arithmetic of its latents."""
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_seqvae.latent_space.interpolation import INTERPOLATIONS
 from hf_seqvae.latent_space.loading import load_model
-from hf_seqvae.latent_space.writing import generated_text, seeded
+from hf_seqvae.model.text_space import TextSpace, check_at_least_one, check_scale
 
 
-class LatentSpace:
+class LatentSpace(TextSpace):
     """A trained sequence VAE seen as a map between sentences and latents.
 
     Everything is batched: one `generate` call for each `batch_size` latents, never one a step. The
@@ -28,23 +25,6 @@ class LatentSpace:
         batch_size: sentences encoded or decoded at a time.
         max_new_tokens: longest decoded sentence, in tokens, unless a call says otherwise.
     """
-
-    def __init__(
-        self,
-        model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
-        *,
-        decoder_tokenizer: PreTrainedTokenizerBase | None = None,
-        batch_size: int = 256,
-        max_new_tokens: int = 64,
-    ):
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
-        self.model: Any = model.eval()
-        self.tokenizer = tokenizer
-        self.decoder_tokenizer = tokenizer if decoder_tokenizer is None else decoder_tokenizer
-        self.batch_size = batch_size
-        self.max_new_tokens = max_new_tokens
 
     @classmethod
     def from_pretrained(
@@ -61,110 +41,6 @@ class LatentSpace:
         model, tokenizer, decoder_tokenizer = load_model(path, device=device)
         return cls(model, tokenizer, decoder_tokenizer=decoder_tokenizer, **kwargs)
 
-    @property
-    def latent_size(self) -> int:
-        """Z, the dimensions of a latent."""
-        return self.model.config.latent_size
-
-    # -- sentences <-> latents
-
-    @torch.no_grad()
-    def encode(self, texts: Sequence[str]) -> Tensor:
-        """Posterior means of N sentences, (N, Z).
-
-        Raises:
-            ValueError: no sentence, an empty one, one of unknown words only or one that is too
-                long.
-        """
-        ids = self._token_ids(texts)
-        device = self.model.device
-        order = sorted(range(len(ids)), key=lambda row: len(ids[row]))
-        means = torch.empty(len(ids), self.latent_size, device=device)
-        for start in range(0, len(order), self.batch_size):
-            rows = order[start : start + self.batch_size]
-            width = len(ids[rows[-1]])
-            lengths = torch.tensor([len(ids[row]) for row in rows])
-            # masked, so any id pads
-            padded = [ids[row] + [0] * (width - len(ids[row])) for row in rows]
-            batch = {
-                "input_ids": torch.tensor(padded, device=device),
-                "attention_mask": (torch.arange(width) < lengths[:, None]).long().to(device),
-            }
-            means[rows] = self.model.posterior(batch).mean.to(means.dtype)
-        return means
-
-    @torch.no_grad()
-    def decode(
-        self, latents: Tensor, *, seed: int | None = None, **generate_kwargs: Any
-    ) -> list[str]:
-        """A sentence for each latent (N, Z), in order.
-
-        Args:
-            latents: (N, Z), or one (Z,).
-            seed: of the tokens where they are sampled (do_sample=True); the caller's generators
-                are left as they were. None draws from the global one.
-            **generate_kwargs: do_sample, num_beams, max_new_tokens, ...; num_return_sequences=R
-                gives R sentences a latent, N * R in all.
-        """
-        if not isinstance(latents, Tensor):
-            raise ValueError(
-                f"latents must be a tensor (N, Z), got {type(latents).__name__}: encode() gives "
-                "one for sentences."
-            )
-        if latents.dim() == 1:
-            latents = latents[None]
-        if not len(latents):
-            raise ValueError("there is no latent to decode: give at least one, (N, Z).")
-        if not torch.isfinite(latents).all():
-            raise ValueError("latents must be finite, got NaN or infinity among them.")
-        settings = {"max_new_tokens": self.max_new_tokens} | generate_kwargs
-        device = self.model.device
-        texts: list[str] = []
-        with seeded(seed, device):
-            for chunk in latents.to(device).split(self.batch_size):
-                texts += map(self.text, self.model.generate(latents=chunk, **settings).tolist())
-        return texts
-
-    def reconstruct(self, texts: Sequence[str], **generate_kwargs: Any) -> list[str]:
-        """Each sentence decoded from its posterior mean."""
-        return self.decode(self.encode(texts), **generate_kwargs)
-
-    # -- moving around
-
-    def sample(
-        self, n: int, temperature: float = 1.0, seed: int = 0, **generate_kwargs: Any
-    ) -> list[str]:
-        """n sentences of the prior N(0, temperature^2 I).
-
-        Args:
-            n: how many.
-            temperature: standard deviation of the latents; 1 is the prior itself.
-            seed: of the latents, and of the tokens where they are sampled.
-            **generate_kwargs: go to `decode`.
-        """
-        _check_at_least_one("n", n)
-        _check_scale("temperature", temperature)
-        return self.decode(temperature * self._noise(n, seed), seed=seed, **generate_kwargs)
-
-    def interpolate(
-        self, a: str, b: str, steps: int = 9, method: str = "lerp", **generate_kwargs: Any
-    ) -> list[str]:
-        """`steps` sentences from a to b, both ends (their reconstructions) included.
-
-        Args:
-            a: the first sentence.
-            b: the last sentence.
-            steps: number of sentences, at least 2.
-            method: "lerp" (straight line) or "slerp" (arc).
-            **generate_kwargs: go to `decode`.
-        """
-        if method not in INTERPOLATIONS:
-            raise ValueError(f"method must be one of {sorted(INTERPOLATIONS)}, got {method!r}.")
-        if steps < 2:
-            raise ValueError(f"steps must be at least 2 (the two ends), got {steps}.")
-        start, end = self.encode([a, b])
-        return self.decode(INTERPOLATIONS[method](start, end, steps), **generate_kwargs)
-
     def neighbours(
         self, text: str, scale: float = 0.5, n: int = 8, seed: int = 0, **generate_kwargs: Any
     ) -> list[str]:
@@ -177,9 +53,9 @@ class LatentSpace:
             seed: of the steps, and of the tokens where they are sampled.
             **generate_kwargs: go to `decode`.
         """
-        _check_at_least_one("n", n)
-        _check_scale("scale", scale)
-        latents = self.encode([text]).cpu() + scale * self._noise(n, seed)
+        check_at_least_one("n", n)
+        check_scale("scale", scale)
+        latents = self.encode([text]).cpu() + scale * self.noise(n, seed)
         return self.decode(latents, seed=seed, **generate_kwargs)
 
     def analogy(self, a: str, b: str, c: str, **generate_kwargs: Any) -> str:
@@ -204,7 +80,7 @@ class LatentSpace:
         """
         if not 0 <= dim < self.latent_size:
             raise ValueError(f"dim must be in 0..{self.latent_size - 1}, got {dim}.")
-        _check_at_least_one("the number of values", len(values))
+        check_at_least_one("the number of values", len(values))
         latents = self.encode([text]).repeat(len(values), 1)
         latents[:, dim] = torch.as_tensor(values, dtype=latents.dtype, device=latents.device)
         return self.decode(latents, **generate_kwargs)
@@ -212,62 +88,3 @@ class LatentSpace:
     def attribute_direction(self, positives: Sequence[str], negatives: Sequence[str]) -> Tensor:
         """Mean latent of the positives less that of the negatives, (Z,), to be added to latents."""
         return self.encode(positives).mean(dim=0) - self.encode(negatives).mean(dim=0)
-
-    # -- ids <-> text
-
-    def _noise(self, n: int, seed: int) -> Tensor:
-        """Standard normal (n, Z), the same on every device."""
-        generator = torch.Generator().manual_seed(seed)
-        return torch.randn(n, self.latent_size, generator=generator)
-
-    def _token_ids(self, texts: Sequence[str]) -> list[list[int]]:
-        if isinstance(texts, str):
-            raise ValueError('texts must be a list of sentences, got one string: write ["..."].')
-        if not len(texts):
-            raise ValueError("there is no sentence to encode: give at least one.")
-        for row, text in enumerate(texts):
-            if not isinstance(text, str):
-                raise ValueError(f"sentence {row} must be a string, got {type(text).__name__}.")
-            if not text.strip():
-                raise ValueError(f"sentence {row} is empty: every sentence needs a word.")
-        encoded = self.tokenizer(
-            [text.strip() for text in texts],
-            split_special_tokens=True,  # "</s>" in a text is text
-            verbose=False,  # lengths are checked here
-        )
-        special = set(self.tokenizer.all_special_ids)
-        limit = self.tokenizer.model_max_length
-        for row, (text, ids) in enumerate(zip(texts, encoded["input_ids"], strict=True)):
-            shown = repr(text if len(text) <= 60 else f"{text[:57]}...")
-            if special.issuperset(ids):
-                raise ValueError(
-                    f"sentence {row}, {shown}, holds unknown words only: none is among the model's "
-                    f"{len(self.tokenizer)} tokens. Use words of its training text, in the same "
-                    "case."
-                )
-            if len(ids) > limit:
-                raise ValueError(
-                    f"sentence {row}, {shown}, has {len(ids)} tokens (its ends included), more "
-                    f"than the model's {limit}. Shorten it."
-                )
-        return encoded["input_ids"]
-
-    def text(self, ids: list[int]) -> str:
-        """What was generated, up to its end; unknown words stay visible."""
-        config = self.model.generation_config
-        return generated_text(
-            ids,
-            self.decoder_tokenizer,
-            start=config.decoder_start_token_id,
-            ends=config.eos_token_id,
-        )
-
-
-def _check_at_least_one(name: str, count: int) -> None:
-    if count < 1:
-        raise ValueError(f"{name} must be at least 1, got {count}.")
-
-
-def _check_scale(name: str, value: float) -> None:
-    if not (math.isfinite(value) and value >= 0):
-        raise ValueError(f"{name} must be finite and not negative, got {value}.")

@@ -171,13 +171,19 @@ class SeqVAEConfig(PreTrainedConfig):
 
     @classmethod
     def from_dict(cls, config_dict: dict, **kwargs):
-        """As transformers', but for the config of another model, which is an error."""
+        """As transformers', but for the config of another model, which is an error.
+
+        The installed package goes before the code of a repository, for the pipeline too: only code
+        that was loaded from there keeps `custom_pipelines`, where the repository says it is.
+        """
         kind = config_dict.get("model_type", cls.model_type)
         if kind != cls.model_type:
             raise ValueError(
                 f"this is a {kind!r} model and no {cls.model_type!r} one. Load it by AutoModel, or "
                 "build a VAE around it by SeqVAEModel.from_encoder_decoder_pretrained."
             )
+        if not cls.__module__.startswith("transformers_modules."):
+            config_dict = {k: v for k, v in config_dict.items() if k != "custom_pipelines"}
         return super().from_dict(config_dict, **kwargs)
 
     def _known_special_tokens(self) -> list[int]:

@@ -5,12 +5,13 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers import AutoModel, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutput
 
 from .carried_code import CarriesCode
 from .configuration_seqvae import SeqVAEConfig
+from .decoder_tokenizer import load_decoder_tokenizer
 from .modeling_lstm import (
     SeqVAELSTMEncoderModel,
     initialize_module,
@@ -28,6 +29,7 @@ from .posterior_families import POSTERIORS, FixedScaleBatchNorm
 from .token_order import order_of_tokens, take_tokens
 
 BACKBONE_FLAGS = ("output_attentions", "output_hidden_states")
+HUB_KEYWORDS = ("cache_dir", "local_files_only", "revision", "token")
 
 
 class SeqVAEPreTrainedModel(CarriesCode, PreTrainedModel):
@@ -40,11 +42,21 @@ class SeqVAEPreTrainedModel(CarriesCode, PreTrainedModel):
     supports_gradient_checkpointing = True
     # the backbones decide; these only let a user's choice reach them
     _supports_sdpa = _supports_flash_attn = _supports_flex_attn = True
+    # of a decoder that has its own, where a pipeline loads the model
+    decoder_tokenizer: PreTrainedTokenizerBase | None = None
 
     @classmethod
     def from_pretrained(cls, *args, use_safetensors: bool | None = True, **kwargs):
-        """As transformers', from safetensors alone unless told otherwise."""
-        return super().from_pretrained(*args, use_safetensors=use_safetensors, **kwargs)
+        """As transformers', from safetensors alone unless told otherwise.
+
+        `pipeline` hands revision and token to the model and to one tokenizer, and not to the
+        pipeline it makes: a second tokenizer is loaded here, with the model it belongs to.
+        """
+        loaded = super().from_pretrained(*args, use_safetensors=use_safetensors, **kwargs)
+        if kwargs.get("_from_pipeline") is not None:
+            hub = {name: kwargs[name] for name in HUB_KEYWORDS if kwargs.get(name) is not None}
+            loaded.decoder_tokenizer = load_decoder_tokenizer(args[0], **hub)
+        return loaded
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:

@@ -17,16 +17,19 @@ from transformers.cache_utils import Cache
 from .carried_code import CarriesCode as CarriesCode
 from .configuration_lstm import SeqVAELSTMConfig as SeqVAELSTMConfig
 from .configuration_seqvae import SeqVAEConfig
+from .decoder_tokenizer import load_decoder_tokenizer as load_decoder_tokenizer
 from .decoding import Decoded, decode
 from .estimation import EstimationMixin
 from .generation import LatentGenerationMixin
 from .injection import LatentInjection
+from .interpolation import INTERPOLATIONS as INTERPOLATIONS
 from .linear_cross_entropy import linear_cross_entropy as linear_cross_entropy
 from .lstm_cache import SeqVAELSTMCacheLayer as SeqVAELSTMCacheLayer
 from .modeling_encoder import SeqVAEEncoder, SeqVAEPreTrainedModel, share_config
 from .modeling_lstm import SeqVAELSTMForCausalLM
 from .noising import NOISES as NOISES
 from .outputs import SeqVAEEncoderOutput, SeqVAEOutput
+from .pipeline_seqvae import SeqVAEPipeline as SeqVAEPipeline
 from .pooling import POOLINGS as POOLINGS
 from .posterior import DiagonalGaussian
 from .posterior_families import POSTERIORS as POSTERIORS
@@ -38,7 +41,9 @@ from .scoring import (
     nll_from_logits,
     shift_right,
 )
+from .text_space import TextSpace as TextSpace
 from .token_order import take_tokens as take_tokens
+from .writing import seeded as seeded
 
 
 class SeqVAEModel(SeqVAEPreTrainedModel, LatentGenerationMixin, EstimationMixin):

@@ -123,9 +123,12 @@ def test_both_tokenizers_go_along(tmp_path):
     assert len(loaded) == len(AutoTokenizer.from_pretrained(tmp_path / "b")) + 2
 
 
-def test_a_language_model_is_sent_to_its_own_way(tmp_path):
-    message = refusal(language_model_folder(tmp_path / "lm"), tmp_path / "b")
-    assert "holds a language model" in message and "push_to_hub" in message
+def test_a_language_model_carries_its_own_classes_alone(tmp_path):
+    files = bundle(language_model_folder(tmp_path / "lm"), tmp_path / "b")
+    assert "modeling_lstm.py" in files and "modeling_seqvae.py" not in files
+    config = json.loads((tmp_path / "b" / "config.json").read_text())
+    assert config["auto_map"]["AutoModelForCausalLM"] == "modeling_lstm.SeqVAELSTMForCausalLM"
+    assert "custom_pipelines" not in config
 
 
 def test_a_folder_with_code_of_its_own_keeps_it(run, tmp_path):
