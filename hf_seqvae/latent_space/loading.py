@@ -14,7 +14,7 @@ from transformers import (
 )
 from transformers.utils import CONFIG_NAME
 
-from hf_seqvae.model.decoder_tokenizer import check_tokenizer_fits, load_decoder_tokenizer
+from hf_seqvae.model.decoder_tokenizer import check_tokenizer_fits
 
 LANGUAGE_MODEL = "seqvae_lstm"  # the model type of our LSTM on its own
 
@@ -71,9 +71,10 @@ def load_model(
             f"{source} holds a model of type {model_type!r}, not 'seqvae'. Give one that hf-seqvae "
             "train made (a run folder, its best/ or last/), or a Hub id of such a model."
         )
-    model = _weights(source, AutoModel)
+    model: Any = _weights(source, AutoModel)
     tokenizer = AutoTokenizer.from_pretrained(source)
-    decoder_tokenizer = load_decoder_tokenizer(source) or tokenizer
+    own: PreTrainedTokenizerBase | None = model.decoder_tokenizer
+    decoder_tokenizer = tokenizer if own is None else own
     check_tokenizer_fits("encoder's ", tokenizer, model.config.encoder, source)
     check_tokenizer_fits("decoder's ", decoder_tokenizer, model.config.decoder, source)
     model.to(torch.device("cpu" if device is None else device))  # pyright: ignore[reportArgumentType]
