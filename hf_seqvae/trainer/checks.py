@@ -19,7 +19,7 @@ def check_model(model: Any) -> None:
 
 
 def check_arguments(args: TrainingArguments) -> None:
-    """Raises where an argument would be ignored, or take the loss out of the model's hands."""
+    """Raises where an argument would be ignored, spoil the loss, or give a secret away."""
     if args.label_smoothing_factor:
         raise ValueError(
             f"label_smoothing_factor={args.label_smoothing_factor} takes the labels away from "
@@ -35,6 +35,11 @@ def check_arguments(args: TrainingArguments) -> None:
         raise ValueError(
             "dataloader_drop_last=True leaves rows out of every epoch, and SeqVAETrainer reads "
             "each once. Leave it out."
+        )
+    if args.hub_token is not None:
+        raise ValueError(
+            "hub_token would be saved in training_args.bin, which every push sends to the Hub. "
+            "Log in instead: `hf auth login`, or the environment variable HF_TOKEN."
         )
     if args.n_gpu > 1:
         raise ValueError(

@@ -42,8 +42,9 @@ class SeqVAETrainer(Trainer):
     so, but where a collator gives decoder_input_ids, and then the loss has no KL.
 
     What is pushed to the Hub (`push_to_hub`, any hub_strategy) holds the model's code, and so loads
-    without this package; of a stock Trainer it does not, until `model.push_to_hub` adds it. A
-    training with hub_strategy="checkpoint" goes on from any machine, with the same weights:
+    without this package; of a stock Trainer it does not, until `model.push_to_hub` adds it, and a
+    `hub_token` among its arguments goes up in training_args.bin (refused here: log in). A training
+    with hub_strategy="checkpoint" goes on from any machine, with the same weights:
 
         folder = snapshot_download(repo_id, allow_patterns="last-checkpoint/*")
         trainer.train(resume_from_checkpoint=f"{folder}/last-checkpoint")

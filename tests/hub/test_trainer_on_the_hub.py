@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from datasets import Dataset
+from hub.wire import OWNER
 from hub_standins import SENTENCES, tiny_model, tiny_tokenizer
 from huggingface_hub import HfApi, ModelCard, snapshot_download
 from trainer_standins import arguments, weights
@@ -127,6 +128,16 @@ def test_what_is_pushed_on_the_way_loads_without_the_package(hub, tmp_path):
     saved = AutoModel.from_pretrained(tmp_path / "run" / "checkpoint-4").state_dict()
     assert loaded.keys() == saved.keys()
     assert all(torch.equal(loaded[name], saved[name]) for name in saved)
+
+
+def test_no_token_goes_up(hub, tmp_path):
+    """Looked for in the bytes of every file, pickles among them."""
+    trainer("ours", tmp_path, hub_strategy="all_checkpoints").train()
+    paths = [path for path in Path(snapshot_download(REPO)).rglob("*") if path.is_file()]
+    assert "training_args.bin" in {path.name for path in paths}
+    assert not [path for path in paths if OWNER.encode() in path.read_bytes()]
+    with pytest.raises(ValueError, match="hub_token would be saved.*hf auth login"):
+        trainer("ours", tmp_path, hub_token=OWNER)
 
 
 def test_the_pushed_card_is_true_and_valid(hub, tmp_path):
