@@ -144,6 +144,23 @@ def test_a_stock_trainer_that_takes_the_labels_away_is_told_by_the_model(tmp_pat
         stock.train()
 
 
+def test_a_smoothed_loss_of_a_stock_trainer_has_no_kl(tmp_path):
+    """What SeqVAETrainer refuses it for: with decoder_input_ids the model cannot know."""
+
+    def with_decoder_inputs(batch):
+        batch = Collator(0)(batch)
+        return batch | {"decoder_input_ids": batch["labels"].clamp(min=0)}
+
+    def trained_at(kl_weight):
+        model = quiet_model(kl_weight=kl_weight)
+        settings = {"label_smoothing_factor": 0.1, "remove_unused_columns": False}
+        data = {"train_dataset": rows(48), "data_collator": with_decoder_inputs}
+        Trainer(model, arguments(tmp_path, **settings), **data).train()
+        return weights(model)
+
+    assert_close(trained_at(100.0), trained_at(0.0), rtol=0, atol=0)
+
+
 def test_the_card_says_where_the_weights_came_from(tmp_path):
     def card(model) -> str:
         settings = arguments(tmp_path / "run", max_steps=1)
