@@ -15,7 +15,7 @@ from hf_seqvae import SeqVAEModel
 
 FIXTURES = Path(__file__).parent / "fixtures"
 RELEASES = {
-    "0.1.0": "DIGEST",
+    "0.1.0": "07a7276152969667da2a08dd25e99c6af0e9f35ef248ce17a7f060c292c52d13",
 }
 CHECKPOINTS = [f"{release}/{name}" for release in RELEASES for name in ("lstm", "two_tokenizers")]
 
