@@ -103,7 +103,7 @@ def give_new_weights(folder: Path) -> None:
 def use_card(monkeypatch) -> None:
     """A card of a few lines in place of the real one, which measures and draws for seconds."""
 
-    def write_card(source, destination, *, repo_id, words="", pictures=("map",)):
+    def write_card(source, destination, *, repo_id, words="", pictures=("map",), **_):
         (destination / "README.md").write_text(CARD.format(repo_id=repo_id, words=words))
         (destination / "facts.json").write_text(json.dumps({"repo_id": repo_id}))
         (destination / "assets").mkdir()

@@ -56,10 +56,17 @@ def loading_error(error: BaseException, source: str) -> HubError | None:
 
     transformers raises its own errors from those of the client.
     """
+    chain: list[BaseException] = []
     cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, _CLIENT_KINDS):
+    while cause is not None:
+        chain.append(cause)
         cause = cause.__cause__
-    return None if cause is None else HubError(redact(explain(cause, source)))
+    # an answer of the Hub says more than that a file is not in the cache
+    for kinds in (HfHubHTTPError, _CLIENT_KINDS):
+        for found in chain:
+            if isinstance(found, kinds):
+                return HubError(redact(explain(found, source)))
+    return None
 
 
 def redact(text: str, token: str | bool | None = None) -> str:

@@ -5,8 +5,8 @@ import json
 import datasets
 import pytest
 import torch
+from alone import run
 from pipeline_standins import TEXTS, WRITTEN, save_two_tokenizers
-from test_remote_code import run
 from torch.testing import assert_close
 from transformers import AutoModel, AutoTokenizer, pipeline
 from transformers.pipelines.pt_utils import KeyDataset
@@ -286,3 +286,8 @@ def test_where_the_package_is_there_it_goes_before_the_repositorys_code(pipe, tm
     # and saved again without its code it does not point to any
     loaded.model.save_pretrained(tmp_path / "tuned")
     assert "custom_pipelines" not in json.loads((tmp_path / "tuned" / "config.json").read_text())
+
+
+def test_a_model_in_a_subfolder_brings_the_decoders_tokenizer_from_there(folder, space):
+    model = AutoModel.from_pretrained(folder.parent, subfolder=folder.name)
+    assert model.decoder_tokenizer.get_vocab() == space.decoder_tokenizer.get_vocab()
