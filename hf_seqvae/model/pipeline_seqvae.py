@@ -33,8 +33,8 @@ class SeqVAEPipeline(Pipeline):
     sample, `temperature` is that of the prior; elsewhere it is that of the words, with
     do_sample=True.
 
-    A list gives a list, all its texts encoded together, `batch_size` at a time, and so are rows
-    that come one by one: a generator or a dataset (`KeyDataset(data, "text")`) gives an iterator.
+    A list gives a list: its texts are read and written `batch_size` at a time. A generator or a
+    dataset (`KeyDataset(data, "text")`) gives an iterator that takes as many at a time from it.
 
     Args:
         model: a SeqVAEModel.

@@ -5,14 +5,15 @@ from types import SimpleNamespace
 
 import pytest
 from hub.address import listener
-from huggingface_hub import close_session, constants, file_download
+from hub.client import REPO
+from hub.server import Hub
+from hub.wire import OWNER
+from huggingface_hub import HfApi, close_session, constants, file_download
 from huggingface_hub.utils import _http
 
 
 @pytest.fixture(scope="session")
-def hub_of_the_session() -> Iterator["Hub"]:  # noqa: F821
-    from hub.server import Hub
-
+def hub_of_the_session() -> Iterator[Hub]:
     double = Hub(listener)
     double.start()
     yield double
@@ -23,8 +24,6 @@ def hub_of_the_session() -> Iterator["Hub"]:  # noqa: F821
 @pytest.fixture
 def hub(hub_of_the_session, monkeypatch, tmp_path_factory):
     """A Hub without repositories; the client is online, logged in as the owner, its cache empty."""
-    from hub.server import OWNER
-
     double = hub_of_the_session
     double.reset()
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
@@ -51,3 +50,11 @@ def waits(monkeypatch):
         clock = SimpleNamespace(**vars(module.time) | {"sleep": pauses.append})
         monkeypatch.setattr(module, "time", clock)
     return pauses
+
+
+@pytest.fixture
+def api(hub):
+    """The owner's client, and its repository."""
+    client = HfApi()
+    client.create_repo(REPO)
+    return client

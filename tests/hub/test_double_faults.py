@@ -1,26 +1,15 @@
-"""The double of the Hub where something goes wrong: faults, checks of content, cards, the log."""
+"""The double of the Hub where something goes wrong: faults, and content that is refused."""
 
 import hashlib
-import json
-import os
-import subprocess
-import sys
 
 import httpx2
 import lz4.frame
 import pytest
-from hub.address import ENDPOINT
+from hub.client import REPO, WEIGHTS, fresh, get, put, status
 from hub.faults import Fault
 from hub.wire import OWNER
 from hub.xet import unpack
-from huggingface_hub import (
-    CommitOperationAdd,
-    HfApi,
-    ModelCard,
-    constants,
-    hf_hub_download,
-    snapshot_download,
-)
+from huggingface_hub import CommitOperationAdd, constants, snapshot_download
 from huggingface_hub.errors import (
     BadRequestError,
     HfHubHTTPError,
@@ -28,35 +17,8 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
 )
 
-REPO = "owner/model"
-WEIGHTS = "model.safetensors"
 LARGE_DOWN = "^GET /_cdn/"  # the bytes of a large file, over Xet or LFS
 LARGE_UP = "^PUT /_lfs/|^POST /_cas/v1/xorbs/"
-
-
-def fresh(size: int = 100_000) -> bytes:
-    """Bytes that no test before has uploaded."""
-    return os.urandom(size)
-
-
-@pytest.fixture
-def api(hub):
-    client = HfApi()
-    client.create_repo(REPO)
-    return client
-
-
-def put(api, path, body, **kwargs):
-    return api.upload_file(path_or_fileobj=body, path_in_repo=path, repo_id=REPO, **kwargs)
-
-
-def get(path, **kwargs):
-    with open(hf_hub_download(REPO, path, **kwargs), "rb") as file:
-        return file.read()
-
-
-def status(raised):
-    return raised.value.response.status_code
 
 
 # The requests that a fault strikes
@@ -128,7 +90,8 @@ def test_a_slow_hub_is_given_up(api, hub, monkeypatch, waits):
     monkeypatch.setattr(constants, "HF_HUB_ETAG_TIMEOUT", 0.3)
     hub.faults.append({"match": "^HEAD", "delay": 30.0})
     assert get("a.txt") == b"x"
-    assert [entry.status for entry in hub.requests("^HEAD")] == [None, 200]
+    first, *others = hub.requests("^HEAD")
+    assert first.status is None and others[-1].status == 200
 
 
 def test_a_401_means_no_repository_unless_the_token_is_blamed(api, hub):
@@ -219,6 +182,40 @@ def test_a_large_file_under_a_wrong_sha256_is_refused(api, hub, transport, waits
     assert set(refused) == {400}
 
 
+def test_a_large_file_of_another_size_is_no_part_of_a_commit(api, hub):
+    add = CommitOperationAdd("a.bin", fresh())
+    api.preupload_lfs_files(REPO, [add], free_memory=False)
+    add.upload_info.size += 1
+    with pytest.raises(BadRequestError, match="has 100000 bytes, not 100001"):
+        api.create_commit(REPO, [add], commit_message="x")
+
+
+def test_parts_that_are_not_what_was_sent_make_no_large_file(hub):
+    place = f"{hub.cdn}/_lfs/{hashlib.sha256(b'whole').hexdigest()}"
+    with httpx2.Client() as client:
+        etags = [
+            client.put(f"{place}/{n}", content=x).headers["etag"]
+            for n, x in ((1, b"wh"), (2, b"ole"))
+        ]
+        parts = [{"partNumber": n, "etag": etag} for n, etag in enumerate(etags, start=1)]
+        wrong = client.post(place, json={"parts": [parts[0], parts[1] | {"etag": etags[0]}]})
+        assert wrong.status_code == 400 and not hub.objects
+        assert client.post(place, json={"parts": parts}).status_code == 200
+    assert list(hub.objects.values()) == [b"whole"]
+
+
+def test_a_range_says_where_it_lies_and_none_lies_past_the_end(hub):
+    hub.objects["x"] = b"0123456789"
+    with httpx2.Client() as client:
+        some, rest, none = (
+            client.get(f"{hub.cdn}/_cdn/lfs/x", headers={"Range": f"bytes={span}"})
+            for span in ("2-4", "7-", "10-")
+        )
+    assert (some.content, some.headers["content-range"]) == (b"234", "bytes 2-4/10")
+    assert (rest.content, rest.headers["content-range"]) == (b"789", "bytes 7-9/10")
+    assert (none.status_code, none.headers["content-range"]) == (416, "bytes */10")
+
+
 def test_a_token_at_the_cdn_is_refused(hub):
     with httpx2.Client() as client:
         answer = client.get(f"{hub.cdn}/_cdn/lfs/0", headers={"Authorization": f"Bearer {OWNER}"})
@@ -230,110 +227,3 @@ def test_byte_planes_are_put_together_again(size):
     body = bytes(range(size))
     planes = b"".join(body[plane::4] for plane in range(4))
     assert unpack(lz4.frame.compress(planes), 2, size) == body
-
-
-# Model cards
-
-INDEX = """model-index:
-- name: a
-  results:
-  - task: {type: text-generation}
-    dataset: {type: ptb, name: PTB}
-    metrics:
-    - {type: nll, value: 101.5}
-"""
-GOOD = f"license: mit\ntags: [vae]\nlanguage: en\npipeline_tag: text-generation\n{INDEX}"
-
-
-def card(metadata):
-    return f"---\n{metadata}---\n# A model\n"
-
-
-@pytest.mark.parametrize("metadata", [GOOD, "model-index: [{name: a, results: []}]\n"])
-def test_a_good_card_passes(hub, metadata):
-    ModelCard(card(metadata)).validate()
-
-
-@pytest.mark.parametrize(
-    ("metadata", "message"),
-    [
-        ("license: mitt\n", "known licenses"),
-        ("license: other\n", "license_name"),
-        ("tags: {a: b}\n", '"tags" must be'),
-        ("language: [en, 3]\n", '"language" must be'),
-        ("library_name: [a]\n", '"library_name" must be'),
-        ("model-index: []\n", "must be a list"),
-        (INDEX.replace("- name: a", "- id: a"), r"\[0\].name is missing"),
-        (INDEX.replace("{type: text-generation}", "{name: x}"), r"results\[0\].task.type"),
-        (INDEX.replace("name: PTB", "split: test"), r"dataset.name"),
-        (INDEX.replace("value: 101.5", "v: 1"), r"metrics\[0\].value"),
-        (INDEX + "    source: {name: x}\n", r"source.url"),
-        ("- a list\n", "must be a mapping"),
-        ("license: [\n", "not YAML"),
-    ],
-)
-def test_a_bad_card_is_refused(api, metadata, message):
-    with pytest.raises(ValueError, match=message):
-        put(api, "README.md", card(metadata).encode())
-    assert api.list_repo_files(REPO) == [".gitattributes"]
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [("# No metadata\n", "empty or missing"), (card("pipeline_tag: vae\n"), "not a task")],
-)
-def test_a_poor_card_is_warned_of(api, text, message):
-    with pytest.warns(UserWarning, match=message):
-        put(api, "README.md", text.encode())
-    assert get("README.md") == text.encode()
-
-
-def test_a_commit_checks_the_card_itself(api, monkeypatch):
-    monkeypatch.setattr(HfApi, "_validate_yaml", lambda *args, **kwargs: None)
-    with pytest.raises(BadRequestError, match="known licenses"):
-        put(api, "README.md", card("license: mitt\n").encode())
-
-
-# The log, and other processes
-
-
-def test_the_log_names_who_asked_and_never_a_token(api, hub):
-    put(api, "a.txt", b"x")
-    HfApi(token=False).model_info(REPO)
-    assert [entry.role for entry in hub.log] == ["owner", "owner", "owner", "none"]
-    assert OWNER not in json.dumps([vars(entry) for entry in hub.log])
-
-
-def test_an_unknown_route_is_a_404_in_the_log(api, hub):
-    with pytest.raises(HfHubHTTPError):
-        api.dataset_info("owner/data")
-    entry = hub.log[-1]
-    assert (entry.status, entry.known) == (404, False)
-    assert all(entry.known for entry in hub.log[:-1])
-
-
-def test_a_fresh_process_finds_the_hub_and_nothing_of_ours(api, hub, transport, tmp_path):
-    put(api, WEIGHTS, body := fresh())
-    api.update_repo_settings(REPO, private=True)
-    script = f"import huggingface_hub as h; print(h.hf_hub_download({REPO!r}, {WEIGHTS!r}))"
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        env=hub.environment(tmp_path),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    path = done.stdout.strip()
-    assert path.startswith(str(tmp_path))
-    with open(path, "rb") as file:
-        assert file.read() == body
-
-
-def test_a_test_begins_with_an_empty_hub_and_a_client_online(hub):
-    assert not hub.repos and not hub.log and not constants.HF_HUB_OFFLINE
-    assert hub.xet.files == {}
-
-
-def test_without_the_fixture_the_client_is_offline_and_logged_out():
-    assert constants.HF_HUB_OFFLINE and "HF_TOKEN" not in os.environ
-    assert constants.ENDPOINT == ENDPOINT

@@ -286,3 +286,8 @@ def test_where_the_package_is_there_it_goes_before_the_repositorys_code(pipe, tm
     # and saved again without its code it does not point to any
     loaded.model.save_pretrained(tmp_path / "tuned")
     assert "custom_pipelines" not in json.loads((tmp_path / "tuned" / "config.json").read_text())
+
+
+def test_a_model_in_a_subfolder_brings_the_decoders_tokenizer_from_there(folder, space):
+    model = AutoModel.from_pretrained(folder.parent, subfolder=folder.name)
+    assert model.decoder_tokenizer.get_vocab() == space.decoder_tokenizer.get_vocab()
