@@ -17,7 +17,7 @@ from hf_seqvae.model.modeling_lstm import (
 )
 from hf_seqvae.model.modeling_seqvae import SeqVAEModel
 from hf_seqvae.model.outputs import SeqVAEEncoderOutput, SeqVAEOutput
-from hf_seqvae.model.pipeline_seqvae import TASK, SeqVAEPipeline
+from hf_seqvae.model.pipeline_seqvae import SeqVAEPipeline
 from hf_seqvae.objectives import Objective
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ AutoModel.register(SeqVAELSTMConfig, SeqVAELSTMModel, exist_ok=True)
 AutoModelForCausalLM.register(SeqVAELSTMConfig, SeqVAELSTMForCausalLM, exist_ok=True)
 AutoModelForSeq2SeqLM.register(SeqVAEConfig, SeqVAEModel, exist_ok=True)
 PIPELINE_REGISTRY.register_pipeline(
-    TASK, pipeline_class=SeqVAEPipeline, pt_model=AutoModelForSeq2SeqLM, type="text"
+    "sequence-vae", pipeline_class=SeqVAEPipeline, pt_model=AutoModelForSeq2SeqLM, type="text"
 )
 
 

@@ -103,6 +103,8 @@ def pause_before_next(error: BaseException, pause: float | None) -> float | None
 
 def explain(error: BaseException, repo_id: str) -> str:
     """What an exception of the client means for a user, and the cure."""
+    if isinstance(error, LocalEntryNotFoundError) and isinstance(error.__cause__, HfHubHTTPError):
+        error = error.__cause__  # the answer says more than that the file is not in the cache
     if isinstance(error, OfflineModeIsEnabled):
         return "HF_HUB_OFFLINE is set, and this needs the Hub. Unset it."
     if isinstance(error, LocalEntryNotFoundError):

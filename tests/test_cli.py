@@ -35,6 +35,7 @@ COMMANDS = [
     "evaluate",
     "compare",
     "diagnose",
+    "card",
     "publish",
     "selfcheck",
     "reconstruct",

@@ -16,6 +16,8 @@ PROMISES = {
     "02_sample_and_interpolate": ["temperature 0.5", "lerp:", "slerp:", "around:"],
     "03_attribute_directions": ["told apart:", "2 x direction"],
     "04_fine_tune_with_trainer": ["eval_elbo"],
+    "05_fine_tune_with_stock_trainer": ["eval_kl", "eval_mutual_information"],
+    "06_fine_tune_and_generate": ["of the words are the same"],
 }
 
 
@@ -47,3 +49,10 @@ def test_example_is_in_percent_format(name):
     lines = (FOLDER / f"{name}.py").read_text(encoding="utf-8").splitlines()
     assert lines[0].startswith('"""')
     assert sum(line.startswith("# %% ") for line in lines) >= 3
+
+
+@pytest.mark.parametrize("name", [name for name in sorted(PROMISES) if "fine_tune" in name])
+def test_fine_tuning_takes_under_40_lines_and_begins_with_a_checkpoint(name):
+    text = (FOLDER / f"{name}.py").read_text(encoding="utf-8")
+    assert len(text.splitlines()) < 40
+    assert ".from_pretrained(checkpoint" in text

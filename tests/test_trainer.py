@@ -8,19 +8,34 @@ from torch.testing import assert_close
 from trainer_standins import arguments, quiet_model, rows, tiny_model, weights
 from transformers import EarlyStoppingCallback, Trainer
 
-from hf_seqvae import Objective, SeqVAETrainer
+from hf_seqvae import (
+    Objective,
+    SeqVAELSTMConfig,
+    SeqVAELSTMForCausalLM,
+    SeqVAEModel,
+    SeqVAETrainer,
+)
 from hf_seqvae.data import Collator
 from hf_seqvae.engine import InnerLoop
 from hf_seqvae.evaluation import evaluate_bound
+from hf_seqvae.language_model import WithoutLatents
 from hf_seqvae.objectives import ConstantSchedule, LinearSchedule, TargetRate
 
 
-def test_logged_terms_are_means_per_sentence_and_beta_follows_the_schedule(tmp_path):
+@pytest.mark.parametrize(("rows_each", "accumulation"), [(8, 1), (4, 2), (3, 3)])
+def test_logged_terms_are_means_per_sentence_and_beta_follows_the_schedule(
+    tmp_path, rows_each, accumulation
+):
     data = rows(16)
     objective = Objective(LinearSchedule(0.0, 1.0, 4))
     trainer = SeqVAETrainer(
         quiet_model(),
-        arguments(tmp_path, learning_rate=0.0),
+        arguments(
+            tmp_path,
+            learning_rate=0.0,
+            per_device_train_batch_size=rows_each,
+            gradient_accumulation_steps=accumulation,
+        ),
         objective=objective,
         train_dataset=data,
     )
@@ -30,7 +45,7 @@ def test_logged_terms_are_means_per_sentence_and_beta_follows_the_schedule(tmp_p
         output = trainer.model.eval()(**batch)
     logs = [entry for entry in trainer.state.log_history if "elbo" in entry]
     assert [entry["beta"] for entry in logs] == [0.25, 0.75, 1.0]
-    for entry in logs:  # two steps of 8 rows are the whole data set
+    for entry in logs:  # two steps are the whole data set
         assert_close(entry["reconstruction_nll"], float(output.reconstruction_nll.mean()))
         assert_close(entry["kl"], float(output.kl.sum(1).mean()))
         assert_close(entry["elbo"], -entry["reconstruction_nll"] - entry["kl"])
@@ -94,11 +109,13 @@ def test_evaluate_is_the_bound_at_samples_of_the_seed(tmp_path):
 
 
 def test_the_best_model_by_the_bound_is_loaded_at_the_end_and_stopping_is_early(tmp_path):
-    """At this learning rate the bound gets worse, so the first checkpoint is the best."""
+    """At this learning rate the bound gets worse after the first evaluation, the best."""
     settings = arguments(
         tmp_path,
         max_steps=20,
-        learning_rate=3.0,
+        learning_rate=10.0,
+        lr_scheduler_type="constant",
+        max_grad_norm=0.0,
         optim="sgd",
         eval_strategy="steps",
         eval_steps=2,
@@ -117,8 +134,12 @@ def test_the_best_model_by_the_bound_is_loaded_at_the_end_and_stopping_is_early(
     )
     trainer.train()
     bounds = [entry["eval_elbo"] for entry in trainer.state.log_history if "eval_elbo" in entry]
-    assert trainer.state.best_metric == max(bounds)
+    assert trainer.state.global_step == 6 and len(bounds) == 3
+    assert trainer.state.best_metric == max(bounds) == bounds[0]
     assert trainer.evaluate()["eval_elbo"] == pytest.approx(max(bounds), abs=1e-5)
+    best = SeqVAEModel.from_pretrained(trainer.state.best_model_checkpoint)
+    again = SeqVAETrainer(best, arguments(tmp_path), eval_dataset=rows(16, seed=1))
+    assert again.evaluate()["eval_elbo"] == max(bounds)
 
 
 def test_compute_metrics_comes_beside_the_bound(tmp_path):
@@ -150,6 +171,33 @@ def test_what_takes_the_labels_away_is_refused(tmp_path):
         SeqVAETrainer(tiny_model(), arguments(tmp_path, label_smoothing_factor=0.1))
     with pytest.raises(ValueError, match="Give an Objective"):
         SeqVAETrainer(tiny_model(), arguments(tmp_path), compute_loss_func=lambda *a, **k: None)
+
+
+@pytest.mark.parametrize("strategy", ["sequential", "batch_rebalance"])
+def test_a_sampling_strategy_that_length_buckets_are_not_is_refused(tmp_path, strategy):
+    settings = arguments(tmp_path, train_sampling_strategy=strategy)
+    with pytest.raises(ValueError, match=f"train_sampling_strategy='{strategy}' is not what"):
+        SeqVAETrainer(tiny_model(), settings)
+    with pytest.raises(ValueError, match="drop_last=True leaves rows out"):
+        SeqVAETrainer(tiny_model(), arguments(tmp_path, dataloader_drop_last=True))
+
+
+def test_group_by_length_is_what_the_length_buckets_do(tmp_path):
+    for strategy in ("random", "group_by_length"):
+        settings = arguments(tmp_path, train_sampling_strategy=strategy)
+        trainer = SeqVAETrainer(tiny_model(), settings, train_dataset=rows(64))
+        spans = [
+            torch.stack([(row != -100).sum() for row in b["labels"]])
+            for b in trainer.get_train_dataloader()
+        ]
+        assert len(spans) == 8 and max(int(span.max() - span.min()) for span in spans) <= 1
+
+
+def test_a_language_model_is_sent_where_it_is_trained(tmp_path):
+    language_model = SeqVAELSTMForCausalLM(SeqVAELSTMConfig(vocab_size=20, hidden_size=4))
+    for model in (language_model, WithoutLatents(language_model)):
+        with pytest.raises(ValueError, match="has no latents.*`model: language_model`"):
+            SeqVAETrainer(model, arguments(tmp_path), train_dataset=rows(4))
 
 
 def test_the_default_objective_is_the_models_own_loss(tmp_path):

@@ -1,4 +1,4 @@
-"""SeqVAETrainer on two gloo processes against one: the same weights, logged terms and bound."""
+"""Two gloo processes against one: the same weights, logged terms and figures."""
 
 import json
 import os
@@ -42,7 +42,7 @@ def results(folder: Path, name: str) -> dict:
     return json.loads((folder / f"{name}.json").read_text())
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, "stock"])
 def test_two_processes_give_the_weights_of_one(folders, name):
     one, two = folders
     assert [results(folder, name)["processes"] for folder in folders] == [1, 2]
@@ -65,3 +65,10 @@ def test_two_processes_evaluate_the_bound_of_one(folders, name):
     one, two = (results(folder, name)["eval"] for folder in folders)
     for figure in ("eval_elbo", "eval_reconstruction_nll", "eval_kl", "eval_mutual_information"):
         assert two[figure] == pytest.approx(one[figure], abs=2e-5)
+
+
+def test_a_stock_trainer_on_two_processes_measures_each_row_once(folders):
+    """13 rows in batches of 2 and 2: the last is filled up with rows that came before."""
+    one, two = (results(folder, "stock")["eval"] for folder in folders)
+    for figure in ("kl", "mean_latent_nll", "mutual_information", "active_units"):
+        assert two[f"eval_{figure}"] == pytest.approx(one[f"eval_{figure}"], abs=2e-5)

@@ -1,5 +1,7 @@
 """Small parts for the tests of SeqVAETrainer: rows, a tiny model, arguments."""
 
+import inspect
+
 import torch
 from datasets import Dataset
 from transformers import TrainingArguments
@@ -53,6 +55,10 @@ class Quiet(SeqVAEModel):
 
     def forward(self, *args, **kwargs):
         return super().forward(*args, **{"sample_posterior": False} | kwargs)
+
+
+# a stock Trainer reads the names of what the model takes
+Quiet.forward.__signature__ = inspect.signature(SeqVAEModel.forward)
 
 
 def quiet_model(**config) -> Quiet:

@@ -78,7 +78,11 @@ def publish(
     any failure. Files of an earlier publish that are no more go; those that others added stay.
     """
     quiet()
+    from datasets import disable_progress_bars
+
     from hf_seqvae.hub import publish as publish_folder
+
+    disable_progress_bars()
 
     card: dict[str, Any] = {
         "license": license,

@@ -7,6 +7,7 @@ from hf_seqvae.evaluation.floor import ChangedTextError, exact_nlls
 from hf_seqvae.evaluation.measuring import measure, read_report
 from hf_seqvae.evaluation.processes import Processes, launched_processes
 from hf_seqvae.evaluation.report import Figure, Report
+from hf_seqvae.evaluation.trainer_metrics import trainer_metrics
 
 __all__ = [
     "ChangedTextError",
@@ -21,4 +22,5 @@ __all__ = [
     "launched_processes",
     "measure",
     "read_report",
+    "trainer_metrics",
 ]

@@ -11,10 +11,10 @@ import jinja2
 import yaml
 
 from hf_seqvae.engine.files import write_text
-from hf_seqvae.hub.facts import facts_of
+from hf_seqvae.hub.facts import Options, facts_of
 from hf_seqvae.hub.limits import limits
 from hf_seqvae.hub.markdown import code, escape, fenced, fenced_code, number, python
-from hf_seqvae.hub.metadata import card_data, check_wishes
+from hf_seqvae.hub.metadata import card_data
 from hf_seqvae.hub.pictures import draw_pictures
 from hf_seqvae.hub.source import open_source
 
@@ -31,39 +31,24 @@ def write_card(
     source: str | Path,
     destination: str | Path,
     *,
-    repo_id: str | None = None,
     evaluation: str | Path | None = None,
-    license: str | None = None,
-    language: list[str] | None = None,
-    data_origin: str | None = None,
-    data_license: str | None = None,
-    seed: int = 0,
-    num_samples: int = 8,
-    show_data: bool = True,
+    **options: Any,
 ) -> Path:
     """Write README.md, facts.json and assets/*.png into `destination`; the path of README.md.
 
     Args:
         source: the folder of a run or of a model.
         destination: a folder; files of the same names are replaced.
-        repo_id, evaluation, license, language, data_origin, data_license, seed, num_samples,
-            show_data: of `collect_facts`.
+        evaluation: of `collect_facts`.
+        **options: of `Options`: repo_id, license, language, data_origin, data_license, seed,
+            num_samples, show_data.
     """
-    wishes = {"repo_id": repo_id, "license": license, "language": language}
-    check_wishes(**wishes)
-    destination = Path(destination)
+    wishes = Options(**options)
     opened = open_source(source, evaluation=evaluation)
-    facts = facts_of(
-        opened,
-        **wishes,
-        data_origin=data_origin,
-        data_license=data_license,
-        seed=seed,
-        num_samples=num_samples,
-        show_data=show_data,
-    )
+    facts = facts_of(opened, wishes)
+    destination = Path(destination)
     destination.mkdir(parents=True, exist_ok=True)
-    facts["pictures"] = draw_pictures(opened, destination, show_data=show_data)
+    facts["pictures"] = draw_pictures(opened, destination, show_data=wishes.show_data)
     write_text(destination / FACTS_NAME, json.dumps(facts, indent=2, allow_nan=False) + "\n")
     return render_folder(destination)
 

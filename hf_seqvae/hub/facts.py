@@ -1,13 +1,14 @@
 """The facts of a model, as plain values for JSON: all that its card says is rendered from them."""
 
 import logging
+from dataclasses import dataclass
 from pathlib import Path, PurePath, PureWindowsPath
 from typing import Any
 
 from hf_seqvae import everyday
 from hf_seqvae.data.files import FORMATS
 from hf_seqvae.diagnosis import diagnose, known_setup
-from hf_seqvae.hub.metadata import check_wishes, is_hub_id
+from hf_seqvae.hub.metadata import check_names, is_hub_id
 from hf_seqvae.hub.shown import example_sentences, interpolations, samples
 from hf_seqvae.hub.source import Source, open_source
 from hf_seqvae.model.decoder_tokenizer import DECODER_TOKENIZER
@@ -46,63 +47,56 @@ HEADLINES = (
 )
 
 
+@dataclass(frozen=True)
+class Options:
+    """What the maker of a card says of the model, and what is to be shown of it.
+
+    Attributes:
+        repo_id: where the model is to be found on the Hub, "name/model".
+        license: identifier of the Hub, such as "mit"; None for Apache-2.0 where all that the model
+            was made of is ours (the embedded corpus), and for none elsewhere.
+        language: ISO 639 codes of the text, such as ["en"]; None: known of the embedded corpus.
+        data_origin: where the text of the training comes from, in words.
+        data_license: its license, in words.
+        seed: of the samples and the walks that are shown.
+        num_samples: sentences of the prior to show.
+        show_data: False keeps sentences of the data out of the card, and so walks and latent map.
+    """
+
+    repo_id: str | None = None
+    license: str | None = None
+    language: list[str] | None = None
+    data_origin: str | None = None
+    data_license: str | None = None
+    seed: int = 0
+    num_samples: int = 8
+    show_data: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse what the Hub would."""
+        check_names(repo_id=self.repo_id, license=self.license, language=self.language)
+
+
 def collect_facts(
-    folder: str | Path,
-    *,
-    repo_id: str | None = None,
-    evaluation: str | Path | None = None,
-    license: str | None = None,
-    language: list[str] | None = None,
-    data_origin: str | None = None,
-    data_license: str | None = None,
-    seed: int = 0,
-    num_samples: int = 8,
-    show_data: bool = True,
+    folder: str | Path, *, evaluation: str | Path | None = None, **options: Any
 ) -> dict[str, Any]:
     """What is known of the model in a run folder or a model folder; None where nothing is.
 
     Args:
         folder: the one or the other.
-        repo_id: where the model is to be found on the Hub, "name/model".
         evaluation: folder that `hf-seqvae evaluate` wrote; None for `evaluation/` in `folder`, or
             else for what training measured.
-        license: identifier of the Hub, such as "mit"; None for Apache-2.0 where all that the model
-            was made of is ours (the embedded corpus), and for none elsewhere.
-        language: ISO 639 codes of the text, such as ["en"]; None: known of the embedded corpus.
-        data_origin: where the text of the training comes from, in words.
-        data_license: its licence, in words.
-        seed: of the samples and the walks that are shown.
-        num_samples: sentences of the prior to show.
-        show_data: False keeps sentences of the data out of the facts, and so the walks.
+        **options: of `Options`.
     """
-    wishes = {"repo_id": repo_id, "license": license, "language": language}
-    check_wishes(**wishes)
-    return facts_of(
-        open_source(folder, evaluation=evaluation),
-        **wishes,
-        data_origin=data_origin,
-        data_license=data_license,
-        seed=seed,
-        num_samples=num_samples,
-        show_data=show_data,
-    )
+    wishes = Options(**options)
+    return facts_of(open_source(folder, evaluation=evaluation), wishes)
 
 
-def facts_of(
-    source: Source,
-    *,
-    repo_id: str | None,
-    license: str | None,
-    language: list[str] | None,
-    data_origin: str | None,
-    data_license: str | None,
-    seed: int,
-    num_samples: int,
-    show_data: bool,
-) -> dict[str, Any]:
+def facts_of(source: Source, options: Options) -> dict[str, Any]:
     """`collect_facts` of what is open already."""
-    data = _data(source, data_origin, data_license)
+    data = _data(source, options)
     base_models = _base_models(source)
+    license, language = options.license, options.language
     if license is None and data["is_everyday"] and not base_models:
         license = OUR_LICENSE
     if license is None:
@@ -112,14 +106,18 @@ def facts_of(
         )
     if language is None:
         language = ["en"] if data["is_everyday"] else []
-    shown = {
-        "samples": samples(source, num_samples=num_samples, seed=seed),
-        "interpolations": interpolations(source, seed=seed) if show_data else None,
-    }
+    walks = interpolations(source, seed=options.seed) if options.show_data else None
+    if walks is not None and not data["is_everyday"]:
+        logger.warning(
+            "the card shows %d sentences of the %s text (--hide-data keeps them out).",
+            2 * len(walks["walks"]),
+            source.split,
+        )
+    drawn = samples(source, num_samples=options.num_samples, seed=options.seed)
     return {
         "format": FORMAT,
-        "name": _name(source, repo_id),
-        "repo_id": repo_id,
+        "name": _name(source, options.repo_id),
+        "repo_id": options.repo_id,
         "license": license,
         "language": language,
         "base_models": base_models,
@@ -129,8 +127,9 @@ def facts_of(
         "training": _training(source),
         "evaluation": _evaluation(source, data["name"]),
         "diagnosis": _diagnosis(source),
-        **shown,
-        "examples": example_sentences(source, shown),
+        "samples": drawn,
+        "interpolations": walks,
+        "examples": example_sentences(source, walks, drawn),
         "pictures": [],
     }
 
@@ -174,14 +173,14 @@ def _base_models(source: Source) -> list[str]:
     return [name for name in dict.fromkeys(names) if is_hub_id(name) and not Path(name).exists()]
 
 
-def _data(source: Source, origin: str | None, license: str | None) -> dict[str, Any]:
+def _data(source: Source, options: Options) -> dict[str, Any]:
     """Name, origin, licence and sizes of the text; what nobody said is None."""
     found: dict[str, Any] = {
         "name": None,
         "is_everyday": False,
         "hub_id": None,
-        "origin": origin,
-        "license": license,
+        "origin": options.data_origin,
+        "license": options.data_license,
         "num_texts": {},
         "entropy": None,
     }
@@ -195,8 +194,8 @@ def _data(source: Source, origin: str | None, license: str | None) -> dict[str, 
         return found | {
             "name": EVERYDAY,
             "is_everyday": True,
-            "origin": origin or ours,
-            "license": license or OUR_LICENSE,
+            "origin": options.data_origin or ours,
+            "license": options.data_license or OUR_LICENSE,
             "num_texts": counts,
             "entropy": everyday.entropy(),
         }

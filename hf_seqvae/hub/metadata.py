@@ -63,7 +63,7 @@ def missing_fields(facts: Mapping[str, Any]) -> dict[str, str]:
     return cures
 
 
-def check_wishes(*, repo_id: str | None, license: str | None, language: list[str] | None) -> None:
+def check_names(*, repo_id: str | None, license: str | None, language: list[str] | None) -> None:
     """Raises ValueError for what the Hub would refuse."""
     if repo_id is not None and not is_hub_id(repo_id):
         raise ValueError(

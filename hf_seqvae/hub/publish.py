@@ -17,7 +17,7 @@ from hf_seqvae.hub.access import (
     tag_taken,
     usable_token,
 )
-from hf_seqvae.hub.bundle import MAX_SHARD_SIZE, check_source, make_bundle
+from hf_seqvae.hub.bundle import MAX_SHARD_SIZE, make_bundle
 from hf_seqvae.hub.commit import Changes, commit, compare
 from hf_seqvae.hub.weights import shard_bytes
 from hf_seqvae.hub_errors import hub_errors
@@ -102,7 +102,6 @@ def publish(
     shard_bytes(max_shard_size)
     branch = revision or MAIN
     check_names(repo_id, branch, tag)
-    check_source(source)
     token = usable_token(token or get_token())
     api = HfApi(token=token, library_name="hf-seqvae")
     repo_id = check_rights(api, repo_id, token)
@@ -120,21 +119,13 @@ def publish(
         changes = _compare(api, repository, branch, folder, files)
         _check_tag(repository, tag, changes)
         head = changes.head or None
-        new_branch = repository.branch(branch) is None
-        if not dry_run and (new_branch or not changes.empty):
+        if not dry_run:
             with hub_errors(repo_id, token=token, kept="No file was published."):
                 changes = _prepare(api, repository, branch, changes, folder, files, private)
                 head = changes.head
                 if not changes.empty:
-                    head = commit(
-                        api,
-                        repo_id,
-                        branch,
-                        changes,
-                        folder,
-                        files,
-                        message=message or "Publish a sequence VAE with hf-seqvae",
-                    )
+                    subject = message or "Publish a sequence VAE with hf-seqvae"
+                    head = commit(api, repo_id, branch, changes, folder, files, message=subject)
         if not dry_run and tag is not None and repository.tag(tag) is None:
             kept = f"The files are there as commit {head}; publish again to tag it."
             with hub_errors(repo_id, token=token, kept=kept):

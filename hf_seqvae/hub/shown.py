@@ -62,16 +62,18 @@ def interpolations(source: Source, *, seed: int) -> dict[str, Any] | None:
     }
 
 
-def example_sentences(source: Source, shown: dict[str, Any]) -> list[str]:
+def example_sentences(
+    source: Source, walks: dict[str, Any] | None, drawn: dict[str, Any]
+) -> list[str]:
     """Two sentences that the model can read, for the code of the card; none without latents.
 
     Ends of the walks, or else what the model wrote, or else words of its vocabulary.
     """
     if source.space is None:
         return []
-    walks = (shown["interpolations"] or {"walks": []})["walks"]
-    candidates = [text for walk in walks for text in (walk["a"], walk["b"])]
-    candidates += shown["samples"]["sentences"]
+    pairs = [] if walks is None else walks["walks"]
+    candidates = [text for walk in pairs for text in (walk["a"], walk["b"])]
+    candidates += drawn["sentences"]
     ordinary = set(range(len(source.tokenizer))) - set(source.tokenizer.all_special_ids)
     candidates += [source.tokenizer.decode([token]) for token in sorted(ordinary)[:50]]
     short = [text for text in dict.fromkeys(candidates) if len(text) <= LONGEST_EXAMPLE]

@@ -76,7 +76,7 @@ def open_source(folder: str | Path, *, evaluation: str | Path | None = None) -> 
     Raises:
         ValueError: no such folder, no model of ours in it, or figures of other weights.
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     if not folder.is_dir():
         raise ValueError(
             f"there is no folder {str(folder)!r}. A card is made of the folder of a run or of a "

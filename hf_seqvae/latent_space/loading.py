@@ -21,7 +21,7 @@ from transformers.utils import GENERATION_CONFIG_NAME
 from hf_seqvae.hub_errors import one_line
 from hf_seqvae.latent_space.fetching import fetch
 from hf_seqvae.latent_space.folders import model_folder, read_config, read_object, weight_files
-from hf_seqvae.model.decoder_tokenizer import check_tokenizer_fits, load_decoder_tokenizer
+from hf_seqvae.model.decoder_tokenizer import check_tokenizer_fits
 
 LANGUAGE_MODEL = "seqvae_lstm"  # the model type of our LSTM on its own
 
@@ -86,10 +86,11 @@ def _load_with_latents(
             f"{path} holds a model of type {model_type!r}, not 'seqvae'. Give one that hf-seqvae "
             "train made (a run folder, its best/ or last/), or a Hub id of such a model."
         )
-    model = _model(folder, AutoModel)
+    model: Any = _model(folder, AutoModel)
     with _explained(folder, "tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(folder)
-        decoder_tokenizer = load_decoder_tokenizer(folder) or tokenizer
+        own: PreTrainedTokenizerBase | None = model.decoder_tokenizer
+    decoder_tokenizer = tokenizer if own is None else own
     check_tokenizer_fits("encoder's ", tokenizer, model.config.encoder, str(folder))
     check_tokenizer_fits("decoder's ", decoder_tokenizer, model.config.decoder, str(folder))
     model.to(torch.device("cpu" if device is None else device))  # pyright: ignore[reportArgumentType]

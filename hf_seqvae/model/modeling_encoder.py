@@ -1,6 +1,7 @@
 """SeqVAEEncoder: tokens -> backbone -> pooling -> posterior -> latents."""
 
 import inspect
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -29,7 +30,7 @@ from .posterior_families import POSTERIORS, FixedScaleBatchNorm
 from .token_order import order_of_tokens, take_tokens
 
 BACKBONE_FLAGS = ("output_attentions", "output_hidden_states")
-HUB_KEYWORDS = ("cache_dir", "local_files_only", "revision", "token")
+HUB_KEYWORDS = ("cache_dir", "local_files_only", "revision", "subfolder", "token")
 
 
 class SeqVAEPreTrainedModel(CarriesCode, PreTrainedModel):
@@ -42,20 +43,28 @@ class SeqVAEPreTrainedModel(CarriesCode, PreTrainedModel):
     supports_gradient_checkpointing = True
     # the backbones decide; these only let a user's choice reach them
     _supports_sdpa = _supports_flash_attn = _supports_flex_attn = True
-    # of a decoder that has its own, where a pipeline loads the model
+    # of a decoder that has its own: from_pretrained finds it beside the weights
     decoder_tokenizer: PreTrainedTokenizerBase | None = None
 
     @classmethod
-    def from_pretrained(cls, *args, use_safetensors: bool | None = True, **kwargs):
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | Path | None,
+        *args,
+        use_safetensors: bool | None = True,
+        **kwargs,
+    ):
         """As transformers', from safetensors alone unless told otherwise.
 
-        `pipeline` hands revision and token to the model and to one tokenizer, and not to the
-        pipeline it makes: a second tokenizer is loaded here, with the model it belongs to.
+        A decoder's own tokenizer comes with the model, under the same revision and token:
+        `pipeline` loads one tokenizer itself, and tells the pipeline it makes of neither.
         """
-        loaded = super().from_pretrained(*args, use_safetensors=use_safetensors, **kwargs)
-        if kwargs.get("_from_pipeline") is not None:
+        source = pretrained_model_name_or_path
+        loaded = super().from_pretrained(source, *args, use_safetensors=use_safetensors, **kwargs)
+        if source is not None:
+            model = loaded[0] if isinstance(loaded, tuple) else loaded
             hub = {name: kwargs[name] for name in HUB_KEYWORDS if kwargs.get(name) is not None}
-            loaded.decoder_tokenizer = load_decoder_tokenizer(args[0], **hub)
+            model.decoder_tokenizer = load_decoder_tokenizer(source, **hub)
         return loaded
 
     @torch.no_grad()

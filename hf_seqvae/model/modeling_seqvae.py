@@ -224,7 +224,9 @@ class SeqVAEModel(SeqVAEPreTrainedModel, LatentGenerationMixin, EstimationMixin)
         if decoder_input_ids is None:
             if labels is None:
                 raise ValueError(
-                    "give labels or decoder_input_ids: the decoder has nothing to read."
+                    "give labels or decoder_input_ids: the decoder has nothing to read. A Trainer "
+                    "with label_smoothing_factor or compute_loss_func takes the labels away: leave "
+                    "both out."
                 )
             decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
         if self.training and self.config.word_dropout > 0:

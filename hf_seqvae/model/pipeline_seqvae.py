@@ -1,33 +1,18 @@
 """SeqVAEPipeline: texts in, texts or latents out, as transformers' `pipeline("sequence-vae")`."""
 
-import copy
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import Any, cast
 
 from torch import Tensor
 from torch.utils.data import Dataset
 from transformers import Pipeline, PreTrainedTokenizerBase
-from transformers.dynamic_module_utils import custom_object_save
 
+from .carried_code import add_code
 from .decoder_tokenizer import DECODER_TOKENIZER, check_tokenizer_fits
 from .text_space import TextSpace
-
-TASK = "sequence-vae"
-# what config.json says of the code beside it
-CUSTOM_PIPELINES = {
-    TASK: {
-        "impl": "pipeline_seqvae.SeqVAEPipeline",
-        "pt": ["AutoModelForSeq2SeqLM"],
-        "type": "text",
-    }
-}
-AUTO_MAP = {
-    "AutoConfig": "configuration_seqvae.SeqVAEConfig",
-    "AutoModel": "modeling_seqvae.SeqVAEModel",
-    "AutoModelForSeq2SeqLM": "modeling_seqvae.SeqVAEModel",
-}
 
 
 class SeqVAEPipeline(Pipeline):
@@ -48,14 +33,14 @@ class SeqVAEPipeline(Pipeline):
     sample, `temperature` is that of the prior; elsewhere it is that of the words, with
     do_sample=True.
 
-    A list gives a list, all its texts encoded together, `batch_size` at a time, and so are rows
-    that come one by one: a generator or a dataset (`KeyDataset(data, "text")`) gives an iterator.
+    A list gives a list: its texts are read and written `batch_size` at a time. A generator or a
+    dataset (`KeyDataset(data, "text")`) gives an iterator that takes as many at a time from it.
 
     Args:
         model: a SeqVAEModel.
         tokenizer: the encoder's tokenizer.
-        decoder_tokenizer: the decoder's, where it is another one. Found by `pipeline` where the
-            model is given by its name; beside a ready model it has to be given.
+        decoder_tokenizer: the decoder's, where it is another one; default: the one that came with
+            the model.
         batch_size: texts encoded or decoded at a time.
         max_new_tokens: longest text written, in tokens, unless a call says otherwise.
         mode: what a plain call does.
@@ -65,6 +50,7 @@ class SeqVAEPipeline(Pipeline):
     _load_tokenizer = True
     _load_processor = _load_image_processor = _load_video_processor = False
     _load_feature_extractor = False
+    model: Any
     tokenizer: Any  # transformers' base class takes pipelines without one
     decoder_tokenizer: Any
 
@@ -81,8 +67,9 @@ class SeqVAEPipeline(Pipeline):
     ):
         if tokenizer is None:
             raise ValueError("a pipeline reads texts: give the tokenizer of the encoder.")
+        own: PreTrainedTokenizerBase | None = model.decoder_tokenizer
         if decoder_tokenizer is None:
-            decoder_tokenizer = model.decoder_tokenizer or tokenizer
+            decoder_tokenizer = tokenizer if own is None else own
         check_tokenizer_fits("encoder's ", tokenizer, model.config.encoder, "this pipeline")
         check_tokenizer_fits("decoder's ", decoder_tokenizer, model.config.decoder, "this pipeline")
         _check_mode(mode)
@@ -114,7 +101,14 @@ class SeqVAEPipeline(Pipeline):
         _check_mode(mode)
         if mode != "embed":
             settings = self._forward_params | settings
-        settings |= {"mode": mode, "batch_size": batch_size or self.batch_size}
+        space = TextSpace(
+            self.model,
+            self.tokenizer,
+            decoder_tokenizer=self.decoder_tokenizer,
+            batch_size=self.batch_size if batch_size is None else batch_size,
+            max_new_tokens=self.max_new_tokens,
+        )
+        settings |= {"mode": mode, "space": space}
         if _is_one(inputs, mode):
             return self.run_single([inputs], {"mode": mode}, settings, {})[0]
         if not isinstance(inputs, Iterable | Dataset):
@@ -145,14 +139,12 @@ class SeqVAEPipeline(Pipeline):
             save_directory: the folder.
             **kwargs: of the model's save_pretrained, such as max_shard_size.
         """
-        self.model.save_pretrained(save_directory, **kwargs)
-        self.tokenizer.save_pretrained(save_directory)
+        folder = Path(save_directory)
+        self.model.save_pretrained(folder, **kwargs)
+        self.tokenizer.save_pretrained(folder)
         if self.decoder_tokenizer is not self.tokenizer:
-            self.decoder_tokenizer.save_pretrained(os.path.join(save_directory, DECODER_TOKENIZER))
-        custom_object_save(self.model, save_directory)  # its file, and every file it imports
-        config = copy.deepcopy(self.model.config)
-        config.auto_map, config.custom_pipelines = AUTO_MAP, CUSTOM_PIPELINES
-        config.save_pretrained(save_directory)
+            self.decoder_tokenizer.save_pretrained(folder / DECODER_TOKENIZER)
+        add_code(folder, type(self.model))
 
     # -- the stages of one batch, which transformers' run_single() goes through
 
@@ -165,14 +157,9 @@ class SeqVAEPipeline(Pipeline):
             _check_input(given, mode)
         return {"inputs": input_}
 
-    def _forward(self, input_tensors: dict[str, Any], *, mode: str, batch_size: int, **settings):
-        space = TextSpace(
-            self.model,
-            self.tokenizer,
-            decoder_tokenizer=self.decoder_tokenizer,
-            batch_size=batch_size,
-            max_new_tokens=self.max_new_tokens,
-        )
+    def _forward(
+        self, input_tensors: dict[str, Any], *, mode: str, space: TextSpace, **settings: Any
+    ) -> dict[str, Any]:
         return {"outputs": MODES[mode](space, input_tensors["inputs"], **settings)}
 
     def postprocess(self, model_outputs: dict[str, Any]) -> Any:
@@ -181,7 +168,7 @@ class SeqVAEPipeline(Pipeline):
 
     def _stream(self, inputs: Any, settings: dict[str, Any]) -> Iterator[Any]:
         rows = iter(inputs)
-        while batch := list(islice(rows, settings["batch_size"])):
+        while batch := list(islice(rows, settings["space"].batch_size)):
             yield from self.run_single(batch, {"mode": settings["mode"]}, settings, {})
             if settings.get("seed") is not None:
                 settings = settings | {"seed": settings["seed"] + 1}

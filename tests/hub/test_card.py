@@ -17,7 +17,7 @@ from markdown_it import MarkdownIt
 
 from hf_seqvae.hub.card import render_card
 from hf_seqvae.hub.markdown import code, escape, fenced, number, python, visible
-from hf_seqvae.hub.metadata import check_wishes, missing_fields
+from hf_seqvae.hub.metadata import check_names, missing_fields
 
 MARKDOWN = MarkdownIt("commonmark").enable("table")
 
@@ -96,9 +96,9 @@ def test_what_is_unknown_has_no_field():
     ],
 )
 def test_what_the_hub_would_refuse_is_refused(wish):
-    check_wishes(repo_id="me/small", license="cc-by-sa-4.0", language=["en", "deu"])
+    check_names(repo_id="me/small", license="cc-by-sa-4.0", language=["en", "deu"])
     with pytest.raises(ValueError, match="got|by hand"):
-        check_wishes(**{"repo_id": None, "license": None, "language": None} | wish)
+        check_names(**{"repo_id": None, "license": None, "language": None} | wish)
 
 
 def test_the_hub_takes_the_card(hub):

@@ -102,7 +102,8 @@ def test_damage_is_named_in_a_folder_and_in_a_repository(hub, folder, row):
 def test_damage_is_not_published(hub, folder):
     cut(folder)
     message = refusal(folder, lambda source: publish(source, REPO))
-    assert says("the model is half, damaged or a pickle", message) and not hub.log
+    assert says("the model is half, damaged or a pickle", message)
+    assert not hub.requests("^(POST|PUT)")
 
 
 @holds("no config.json in the repository")

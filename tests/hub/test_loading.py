@@ -119,7 +119,7 @@ sys.modules["hf_seqvae"] = None
 import torch
 from huggingface_hub import constants
 from transformers import (AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM,
-                          AutoTokenizer)
+                          AutoTokenizer, pipeline)
 torch.set_num_threads(1)
 trust = {"trust_remote_code": True}
 asked = json.loads(sys.argv[1])
@@ -142,6 +142,8 @@ for revision in asked["revisions"]:
 found["seq2seq"] = load(asked["repo"], AutoModelForSeq2SeqLM)[1]
 decoder = AutoTokenizer.from_pretrained(asked["repo"], subfolder="decoder_tokenizer", **trust)
 found["decoder_tokenizer"] = len(decoder)
+pipe = pipeline("sequence-vae", model=asked["repo"], **trust)
+found["pipeline"] = [pipe(asked["sentences"]), type(pipe).__module__]
 # two releases of the code, one after the other and again
 held = [load(repo) for repo in (asked["repo"], asked["changed"], asked["repo"])]
 found["releases"] = [answer for _, answer in held]
@@ -217,6 +219,9 @@ def test_without_the_package_the_repository_is_enough(hub, transport, tmp_path):
     for answer in by_name:
         assert done.commit in answer["module"] and done.commit in answer["config"]
     assert found["decoder_tokenizer"] == len(AutoTokenizer.from_pretrained(folder)) + 2
+    texts, module = found["pipeline"]
+    assert texts == LatentSpace.from_pretrained(folder).reconstruct(SENTENCES)
+    assert done.commit in module and module.endswith("pipeline_seqvae")
     first, other, third = found["releases"]
     assert first == third == found["main"]
     double = [-2 * value for value in first["logits"]]

@@ -125,7 +125,7 @@ def test_weights_of_an_earlier_push_do_not_stay_beside_new_shards(hub, transport
     ids=str,
 )
 def test_a_commit_whose_answer_is_lost_lands_exactly_once(hub, run, api, fault):
-    publish(run, REPO)
+    publish(run, REPO, card={"pictures": ("map", "curve")})
     before = len(api.list_repo_commits(REPO))
     (run / "report.json").write_text(json.dumps({"name": "other"}))
     hub.faults.append({"match": COMMIT, **fault})
@@ -133,7 +133,8 @@ def test_a_commit_whose_answer_is_lost_lands_exactly_once(hub, run, api, fault):
     posts = len(hub.requests(COMMIT)) - 1
     assert posts == (1 if fault.get("after") else 2)  # one that landed is not sent again
     assert len(api.list_repo_commits(REPO)) == before + 1
-    assert done.commit == head(api) and {f.path for f in done.files if f.sent} == {"report.json"}
+    assert done.commit == head(api) and done.deleted == ["assets/curve.png"]
+    assert {file.path for file in done.files if file.sent} == {"report.json", MANIFEST}
 
 
 def test_large_files_are_not_sent_again_after_a_failed_commit(hub, transport, run, api):
@@ -195,6 +196,14 @@ def test_branch_and_tag_are_made_and_a_tag_is_never_moved(hub, transport, run, a
     assert "'next' is a branch" in refused(hub, ValueError, run, tag="next")
     give_new_weights(run)
     assert "points at another" in refused(hub, ValueError, run, revision="next", tag="v2")
+
+
+def test_a_new_branch_is_made_where_nothing_is_new_and_not_by_a_dry_run(hub, run, api):
+    first = publish(run, REPO)
+    publish(run, REPO, revision="same", dry_run=True)
+    assert [ref.name for ref in api.list_repo_refs(REPO).branches] == ["main"]
+    again = publish(run, REPO, revision="same")
+    assert not again.committed and head(api, "same") == first.commit == again.commit
 
 
 def test_a_tag_that_fails_leaves_the_commit_and_the_next_publish_makes_it(hub, run, api):

@@ -1,14 +1,12 @@
 """Folders that carry their own code, loaded in a process where the package cannot be imported."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from alone import run
 from tiny import batch, latents, lstm_encoder, model
 from transformers import AutoModel
 
@@ -19,36 +17,6 @@ from hf_seqvae.model.modeling_seqvae import SeqVAEModel
 
 CODE = Path(modeling_seqvae.__file__).parent
 FILES = {path.name for path in CODE.glob("*.py")} - {"__init__.py"}
-
-# Runs first in each fresh process: the package is out of reach, and the process says so.
-BLOCK = """
-import json, pathlib, sys
-sys.modules["hf_seqvae"] = None
-try:
-    import hf_seqvae.model.modeling_seqvae
-except ModuleNotFoundError:
-    pass
-else:
-    raise SystemExit("the package can be imported here")
-import torch
-from transformers import AutoConfig, AutoModel, AutoModelForSeq2SeqLM
-torch.set_num_threads(1)
-"""
-
-
-def run(script: str, *args: Path, cwd: Path) -> dict:
-    environment = os.environ | {"HF_MODULES_CACHE": str(cwd / "modules"), "PYTHONPATH": ""}
-    done = subprocess.run(
-        [sys.executable, "-W", "error::FutureWarning", "-c", BLOCK + script, *map(str, args)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-        cwd=cwd,
-        env=environment,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 @pytest.fixture

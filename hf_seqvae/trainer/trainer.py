@@ -1,6 +1,7 @@
 """SeqVAETrainer: transformers' Trainer with our Objective, length buckets and a sampled bound."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,7 +20,9 @@ from hf_seqvae.data import (
 )
 from hf_seqvae.engine.checks import check_whole_batch
 from hf_seqvae.evaluation import evaluate_bound
-from hf_seqvae.objectives import ConstantSchedule, Objective, TargetRate, summarize
+from hf_seqvae.objectives import ConstantSchedule, Objective, summarize
+from hf_seqvae.trainer.checks import check_arguments, check_model, check_options
+from hf_seqvae.trainer.upload import carry_code, copy_code, correct_origin
 
 
 class SeqVAETrainer(Trainer):
@@ -30,6 +33,21 @@ class SeqVAETrainer(Trainer):
     fixed seed, a bound on log p(x), where a stock Trainer's `eval_loss` is taken at the posterior
     mean and bounds nothing. Batches are length buckets, the same for the same seed and epoch, so a
     run that was cut short resumes with the same weights.
+
+    A stock Trainer or Seq2SeqTrainer trains the model as well, by its own loss at config.kl_weight
+    or under a `KLScheduleCallback`, and shows what the latents carry by `trainer_metrics`. It
+    resumes exactly under each train_sampling_strategy but "group_by_length", which does so at the
+    end of an epoch alone: its order is drawn anew from the generator that the model's noise moves.
+    Its label_smoothing_factor and compute_loss_func take the labels away from the model: it says
+    so, but where a collator gives decoder_input_ids, and then the loss has no KL.
+
+    What is pushed to the Hub (`push_to_hub`, any hub_strategy) holds the model's code, and so loads
+    without this package; of a stock Trainer it does not, until `model.push_to_hub` adds it, and a
+    `hub_token` among its arguments goes up in training_args.bin (refused here: log in). A training
+    with hub_strategy="checkpoint" goes on from any machine, with the same weights:
+
+        folder = snapshot_download(repo_id, allow_patterns="last-checkpoint/*")
+        trainer.train(resume_from_checkpoint=f"{folder}/last-checkpoint")
 
     Args:
         model: a SeqVAEModel, or one with its outputs and the estimators' protocol.
@@ -45,8 +63,8 @@ class SeqVAETrainer(Trainer):
         num_eval_samples: posterior samples a sentence in `evaluate`.
         eval_seed: of those samples.
         kwargs: go to Trainer; `compute_loss_func` and label smoothing are refused, since both take
-            the labels away from the model; aggressive updates, phases and a target rate are the
-            engine's.
+            the labels away from the model; so is a train_sampling_strategy that length buckets are
+            not; aggressive updates, phases and a target rate are the engine's.
     """
 
     def __init__(
@@ -63,22 +81,10 @@ class SeqVAETrainer(Trainer):
         eval_seed: int = 0,
         **kwargs: Any,
     ):
-        if kwargs.get("compute_loss_func") is not None:
-            raise ValueError(
-                "compute_loss_func takes the labels away from the model, which scores them itself. "
-                "Give an Objective instead."
-            )
-        if args is not None and args.label_smoothing_factor:
-            raise ValueError(
-                f"label_smoothing_factor={args.label_smoothing_factor} takes the labels away from "
-                "the model, and a smoothed loss bounds no likelihood. Set it to 0."
-            )
-        if args is not None and args.n_gpu > 1:
-            raise ValueError(
-                f"this process sees {args.n_gpu} GPUs and would split each batch between them, "
-                "which breaks the count of sentences. Start it with `accelerate launch`, one each."
-            )
-        _refuse_the_engines(kwargs, objective)
+        check_model(model)
+        if args is not None:
+            check_arguments(args)
+        check_options(kwargs, objective)
         if data_collator is None and processing_class is not None:
             data_collator = Collator.from_tokenizer(processing_class)
         elif data_collator is None:
@@ -226,21 +232,26 @@ class SeqVAETrainer(Trainer):
             output = output._replace(metrics=(output.metrics or {}) | own)
         return output
 
+    # -- the Hub
 
-def _refuse_the_engines(kwargs: dict[str, Any], objective: Objective | None) -> None:
-    """Raises where a remedy that changes the loop itself was asked for."""
-    engine = "Use a recipe: hf-seqvae train, or hf_seqvae.engine.train."
-    if "inner" in kwargs or kwargs.get("encoder_updates", "joint") != "joint":
-        raise ValueError(
-            "aggressive updates move the encoder several times a batch, and a Trainer makes one "
-            f"update a batch. {engine}"
-        )
-    if "phases" in kwargs:
-        raise ValueError(
-            f"phases begin training anew several times, and a Trainer trains once. {engine}"
-        )
-    if objective is not None and isinstance(objective.beta, TargetRate):
-        raise ValueError(
-            "a target rate has a state that must be saved with the weights, and a resumed Trainer "
-            f"begins with a new one. {engine}"
-        )
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        """As Trainer's; with the model's code where this training goes to the Hub."""
+        super()._save(output_dir, state_dict)
+        if self.hub_model_id is not None and self.args.should_save:
+            model = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
+            carry_code(model, Path(output_dir or str(self.args.output_dir)))
+
+    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
+        """As Trainer's, which uploads weights and config and forgets the code beside them."""
+        if self.is_world_process_zero():
+            copy_code(Path(checkpoint_folder), Path(str(self.args.output_dir)))
+        super()._push_from_checkpoint(checkpoint_folder)
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """transformers' draft of a card, with a true word on where the weights came from."""
+        super().create_model_card(*args, **kwargs)
+        if self.is_world_process_zero():
+            model: Any = self.accelerator.unwrap_model(self.model)
+            card = Path(str(self.args.output_dir)) / "README.md"
+            text = correct_origin(card.read_text(encoding="utf-8"), model.config)
+            card.write_text(text, encoding="utf-8")
