@@ -151,9 +151,9 @@ def is_as_sent(path: Path, row: RepoSibling) -> bool:
 
 def _point_at(folder: Path, revision: str) -> None:
     """Let a branch or tag mean this commit, as the client's cache keeps it: refs/NAME."""
-    if revision == folder.name:
-        return
     reference = folder.parents[1] / "refs" / revision
+    if revision == folder.name or (reference.is_file() and reference.read_text() == folder.name):
+        return
     reference.parent.mkdir(parents=True, exist_ok=True)
     partial = reference.with_name(f"{reference.name}.{os.getpid()}")
     partial.write_text(folder.name, encoding="utf-8")

@@ -1,5 +1,6 @@
 """Loading from a Hub that fails: one clear message or the cached copy, and what is kept."""
 
+import json
 import logging
 import os
 import resource
@@ -7,6 +8,7 @@ import shutil
 import socket
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -197,6 +199,25 @@ def test_a_revision_is_that_of_its_name(hub, folder, tmp_path):
     assert fetching.fetch(REPO).name != first
     with pytest.raises(ValueError, match="revision is of a Hub id, and .* is a folder"):
         load_model(folder, revision="v1")
+
+
+def test_a_warm_load_writes_nothing_into_the_cache(warm):
+    def state():
+        files = (path for path in Path(constants.HF_HUB_CACHE).rglob("*"))
+        return {path: path.lstat().st_mtime_ns for path in files}
+
+    before = state()
+    load_model(REPO)
+    assert state() == before
+
+
+def test_an_adapter_beside_the_weights_leads_to_no_other_model(hub, folder, tmp_path):
+    copy = shutil.copytree(folder, tmp_path / "m")
+    adapter = {"base_model_name_or_path": "somebody/else", "peft_type": "LORA"}
+    (copy / "adapter_config.json").write_text(json.dumps(adapter))
+    push(copy)
+    load_model(REPO)
+    assert not hub.requests("somebody/else|adapter_config.json")
 
 
 # The bytes
