@@ -11,7 +11,7 @@ from hub.wire import OWNER
 from hub_standins import SENTENCES, tiny_model, tiny_tokenizer
 from huggingface_hub import HfApi, ModelCard, snapshot_download
 from trainer_standins import arguments, weights
-from transformers import AutoConfig, AutoModel, Trainer
+from transformers import AutoConfig, AutoModel, Trainer, TrainerCallback
 
 from hf_seqvae import SeqVAETrainer
 from hf_seqvae.data import Collator, tokenize
@@ -34,15 +34,28 @@ def trainer(kind: str, folder: Path, *, seed: int = 0, **settings) -> Trainer:
     if seed == 0:  # any other begins with weights of its own, to be replaced by the checkpoint's
         torch.manual_seed(0)
         model.init_weights()
-    pushed = {"push_to_hub": True, "hub_model_id": REPO, "hub_always_push": True}
+    pushed = {"push_to_hub": True, "hub_model_id": REPO}
     saved = {"save_strategy": "steps", "save_steps": 4, "remove_unused_columns": False}
-    return KINDS[kind](
+    made = KINDS[kind](
         model,
         arguments(folder, **pushed | saved | settings),
         train_dataset=rows(tokenizer),
         data_collator=Collator.from_tokenizer(tokenizer),
         processing_class=tokenizer,
     )
+    made.add_callback(OneAtATime(made))
+    return made
+
+
+class OneAtATime(TrainerCallback):
+    """Waits for a push, whose thread reads the files that the next save writes over."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.trainer = trainer
+
+    def on_save(self, args, state, control, **kwargs):
+        if args.push_to_hub:
+            self.trainer.push_in_progress.wait_until_done()
 
 
 def on_the_way() -> str:
