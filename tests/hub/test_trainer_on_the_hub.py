@@ -15,6 +15,7 @@ from transformers import AutoConfig, AutoModel, Trainer, TrainerCallback
 
 from hf_seqvae import SeqVAETrainer
 from hf_seqvae.data import Collator, tokenize
+from hf_seqvae.model.decoder_tokenizer import DECODER_TOKENIZER
 
 REPO = "owner/trained"
 KINDS = {"stock": Trainer, "ours": SeqVAETrainer}
@@ -115,6 +116,14 @@ def test_what_is_pushed_on_the_way_names_its_code_and_holds_it(hub, tmp_path):
     for options in ({}, {"subfolder": "last-checkpoint"}):
         config = AutoConfig.from_pretrained(REPO, revision=on_the_way(), **options)
         assert config.auto_map["AutoModelForSeq2SeqLM"] == "modeling_seqvae.SeqVAEModel"
+
+
+def test_what_is_pushed_on_the_way_holds_the_decoders_tokenizer(hub, tmp_path):
+    begun = trainer("ours", tmp_path, hub_strategy="checkpoint")
+    begun.model.decoder_tokenizer = tiny_tokenizer()
+    begun.train()
+    own = {f"{DECODER_TOKENIZER}/tokenizer.json", f"{DECODER_TOKENIZER}/tokenizer_config.json"}
+    assert files(on_the_way()) >= own | {f"last-checkpoint/{name}" for name in own}
 
 
 @pytest.mark.slow  # a process of its own; what it needs is there by the test above
