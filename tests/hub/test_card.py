@@ -280,7 +280,8 @@ def test_no_text_breaks_markdown_or_metadata(plain_shape, text):
     assert found.data.license == "mit"
     blocks = [token for token in MARKDOWN.parse(found.text) if token.type == "fence"]
     samples = next(token for token in blocks if token.info == "text")
-    assert samples.content == f"{visible(text)}\n" * 2
+    line = visible(text)
+    assert samples.content == f"{line if line.strip() else '(empty)'}\n" * 2
     recipe = next(token for token in blocks if token.info == "yaml")
     if "\ud800" not in text:  # no text of UTF-8, and so of no recipe
         assert yaml.safe_load(recipe.content)["data"]["text_column"] == text
@@ -297,6 +298,7 @@ def test_words_are_readable_after_escaping():
     assert visible("a\nb\x1b\u2028\u202e👩‍👧") == r"a\nb\x1b\u2028\u202e👩‍👧"
     assert visible("x" * 400) == "x" * 300 + "… (400 characters)"
     assert fenced(["```", "b"]) == "````text\n```\nb\n````"
+    assert fenced(["", "b"]) == "```text\n(empty)\nb\n```"  # as a model may write
     for text in ("it's", 'a "b"', "a\n\u2028", """it's a "b" """, "back\\slash"):
         assert ast.literal_eval(python(text)) == text
     assert python("dog") == '"dog"'
