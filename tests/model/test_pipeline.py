@@ -291,3 +291,11 @@ def test_where_the_package_is_there_it_goes_before_the_repositorys_code(pipe, tm
 def test_a_model_in_a_subfolder_brings_the_decoders_tokenizer_from_there(folder, space):
     model = AutoModel.from_pretrained(folder.parent, subfolder=folder.name)
     assert model.decoder_tokenizer.get_vocab() == space.decoder_tokenizer.get_vocab()
+
+
+def test_a_model_saved_again_keeps_the_decoders_tokenizer(folder, space, tmp_path):
+    """As a Trainer saves it, which knows one tokenizer: the decoder's ids would be read by it."""
+    AutoModel.from_pretrained(folder).save_pretrained(tmp_path)
+    space.tokenizer.save_pretrained(tmp_path)
+    again = LatentSpace.from_pretrained(tmp_path, max_new_tokens=6)
+    assert again.reconstruct(TEXTS) == space.reconstruct(TEXTS)
