@@ -12,7 +12,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from .carried_code import CarriesCode
 from .configuration_seqvae import SeqVAEConfig
-from .decoder_tokenizer import load_decoder_tokenizer
+from .decoder_tokenizer import DECODER_TOKENIZER, load_decoder_tokenizer
 from .modeling_lstm import (
     SeqVAELSTMEncoderModel,
     initialize_module,
@@ -43,7 +43,7 @@ class SeqVAEPreTrainedModel(CarriesCode, PreTrainedModel):
     supports_gradient_checkpointing = True
     # the backbones decide; these only let a user's choice reach them
     _supports_sdpa = _supports_flash_attn = _supports_flex_attn = True
-    # of a decoder that has its own: from_pretrained finds it beside the weights
+    # of a decoder that has its own: it is found beside the weights, and saved there
     decoder_tokenizer: PreTrainedTokenizerBase | None = None
 
     @classmethod
@@ -66,6 +66,20 @@ class SeqVAEPreTrainedModel(CarriesCode, PreTrainedModel):
             hub = {name: kwargs[name] for name in HUB_KEYWORDS if kwargs.get(name) is not None}
             model.decoder_tokenizer = load_decoder_tokenizer(source, **hub)
         return loaded
+
+    def save_pretrained(
+        self, save_directory: str | Path, is_main_process: bool = True, **kwargs: Any
+    ) -> None:
+        """As transformers', with the decoder's own tokenizer, without which no text comes out."""
+        if self.decoder_tokenizer is not None and is_main_process:
+            self.decoder_tokenizer.save_pretrained(Path(save_directory, DECODER_TOKENIZER))
+        super().save_pretrained(save_directory, is_main_process=is_main_process, **kwargs)
+
+    def _get_files_timestamps(self, working_dir: str | Path) -> dict[str, float]:
+        # what is older than this is not uploaded, and the tokenizer is written before
+        times = super()._get_files_timestamps(working_dir)
+        times.pop(DECODER_TOKENIZER, None)
+        return times
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:

@@ -22,7 +22,7 @@ from hf_seqvae.engine.checks import check_whole_batch
 from hf_seqvae.evaluation import evaluate_bound
 from hf_seqvae.objectives import ConstantSchedule, Objective, summarize
 from hf_seqvae.trainer.checks import check_arguments, check_model, check_options
-from hf_seqvae.trainer.upload import carry_code, copy_code, correct_origin
+from hf_seqvae.trainer.upload import carry_code, copy_companions, correct_origin
 
 
 class SeqVAETrainer(Trainer):
@@ -242,9 +242,9 @@ class SeqVAETrainer(Trainer):
             carry_code(model, Path(output_dir or str(self.args.output_dir)))
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
-        """As Trainer's, which uploads weights and config and forgets the code beside them."""
+        """As Trainer's, which uploads weights and config and forgets what else they need."""
         if self.is_world_process_zero():
-            copy_code(Path(checkpoint_folder), Path(str(self.args.output_dir)))
+            copy_companions(Path(checkpoint_folder), Path(str(self.args.output_dir)))
         super()._push_from_checkpoint(checkpoint_folder)
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:

@@ -1,4 +1,4 @@
-"""What a SeqVAETrainer sends to the Hub beside the weights: the model's code, and a true card."""
+"""What a SeqVAETrainer sends to the Hub beside the weights: code, second tokenizer, true card."""
 
 import re
 import shutil
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_seqvae.model.carried_code import CarriesCode, add_code
+from hf_seqvae.model.decoder_tokenizer import DECODER_TOKENIZER
 
 # what transformers says of a model without a name, or of one from a folder, is not so
 _STOCK_ORIGIN = re.compile(
@@ -19,14 +20,15 @@ def carry_code(model: Any, folder: Path) -> None:
         add_code(folder, type(model))
 
 
-def copy_code(checkpoint: Path, folder: Path) -> None:
-    """Puts a checkpoint's code into the folder that is uploaded, but for what lies there already.
+def copy_companions(checkpoint: Path, folder: Path) -> None:
+    """Puts a checkpoint's code, and its decoder's own tokenizer, into the folder that is uploaded.
 
     A file that did not change stays untouched: an upload in another thread may be reading it.
     """
-    for source in checkpoint.glob("*.py"):
-        target = folder / source.name
+    for source in [*checkpoint.glob("*.py"), *checkpoint.glob(f"{DECODER_TOKENIZER}/*")]:
+        target = folder / source.relative_to(checkpoint)
         if not target.is_file() or target.read_bytes() != source.read_bytes():
+            target.parent.mkdir(exist_ok=True)
             shutil.copyfile(source, target)
 
 

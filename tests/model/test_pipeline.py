@@ -291,3 +291,12 @@ def test_where_the_package_is_there_it_goes_before_the_repositorys_code(pipe, tm
 def test_a_model_in_a_subfolder_brings_the_decoders_tokenizer_from_there(folder, space):
     model = AutoModel.from_pretrained(folder.parent, subfolder=folder.name)
     assert model.decoder_tokenizer.get_vocab() == space.decoder_tokenizer.get_vocab()
+
+
+def test_a_model_that_is_saved_keeps_the_decoders_tokenizer(folder, space, tmp_path):
+    model = AutoModel.from_pretrained(folder)
+    model.save_pretrained(tmp_path / "saved")
+    again = AutoModel.from_pretrained(tmp_path / "saved")
+    assert again.decoder_tokenizer.get_vocab() == space.decoder_tokenizer.get_vocab()
+    model.save_pretrained(tmp_path / "other", is_main_process=False)
+    assert not list(tmp_path.glob("other/decoder_tokenizer"))
