@@ -9,9 +9,9 @@ import torch
 from alone import run
 from fixtures.asking import ask, digest
 from torch.testing import assert_close
-from transformers import AutoModelForSeq2SeqLM, pipeline
+from transformers import AutoConfig, AutoModel, AutoModelForSeq2SeqLM, AutoTokenizer, pipeline
 
-from hf_seqvae import SeqVAEModel
+from hf_seqvae import SeqVAEConfig, SeqVAEModel
 
 FIXTURES = Path(__file__).parent / "fixtures"
 RELEASES = {
@@ -67,8 +67,12 @@ print(json.dumps(answers))
 @pytest.mark.parametrize("name", CHECKPOINTS)
 def test_a_release_says_the_same_through_the_package_for_ever(repositories, name):
     folder = str(repositories / name)
+    assert type(AutoConfig.from_pretrained(folder)) is SeqVAEConfig
+    assert type(AutoModel.from_pretrained(folder)) is SeqVAEModel
     model = AutoModelForSeq2SeqLM.from_pretrained(folder)
     assert type(model) is SeqVAEModel
+    given = AutoTokenizer.from_pretrained(folder)(expected(name)["texts"], padding=True)
+    assert given["input_ids"] == expected(name)["input_ids"]
     pipe = pipeline("sequence-vae", model=folder, device="cpu")
     check(ask(model, pipe, expected(name)), expected(name))
 

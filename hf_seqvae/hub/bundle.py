@@ -35,6 +35,12 @@ _TOKENIZER_FILES = (
     "tokenizer.model",
     "spiece.model",
     "sentencepiece.bpe.model",
+    "sentencepiece.model",
+    "spm.model",
+    "bpe.codes",
+    "byte_maps.json",
+    "entity_vocab.json",
+    "prophetnet.tokenizer",
 )
 _RUN_FILES = ("recipe.yaml", "report.json", "curves.png")
 
@@ -51,7 +57,7 @@ def make_bundle(
     """Fill an empty `folder` with all that a repository holds, and name its files.
 
     Weights as safetensors, config, generation config, tokenizers, the code of the model, the card
-    with its facts and pictures; of a run its recipe, report and curves.
+    with its facts and pictures; the recipe, report and curves that lie in the folder.
 
     Args:
         source: a run folder (its best/ is taken) or a model folder.
@@ -75,9 +81,8 @@ def make_bundle(
             _copy(model / part / name, folder / part / name)
     carry_code(model, folder)
     copy_weights(model, folder, size)
-    if run != model:
-        for name in _RUN_FILES:
-            _copy(run / name, folder / name)
+    for name in _RUN_FILES:  # of a run, or of one that was published and downloaded again
+        _copy(run / name, folder / name)
     _write_card(run, folder, repo_id=repo_id, **card)
     paths = [path for path in folder.rglob("*") if path.is_file()]
     files = sorted([*(path.relative_to(folder).as_posix() for path in paths), MANIFEST])

@@ -1,28 +1,27 @@
 """One commit that is all or nothing: what differs from the Hub's head, sent and looked after."""
 
-import hashlib
 import json
 import logging
 import re
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from huggingface_hub import (
-    CommitOperation,
-    CommitOperationAdd,
-    CommitOperationDelete,
-    HfApi,
-)
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.hf_api import RepoFile
 
 from hf_seqvae.hub.bundle import MANIFEST
 from hf_seqvae.hub_errors import CLIENT_ERRORS, HubError, hub_errors, pause_before_next
+from hf_seqvae.latent_space.fetching import is_as_sent
 
 logger = logging.getLogger(__name__)
 
 PAUSES = (1.0, 4.0)  # seconds before the second and the third try
+
+# read in place of the repository's own .gitignore, by which the client silently leaves files out
+_IGNORE_NOTHING = "# a publish is complete"
 
 # weights of any earlier save: one that stays beside new shards would be loaded in their place
 _WEIGHTS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?")
@@ -35,13 +34,11 @@ class Changes:
     Attributes:
         head: the commit that was looked at.
         sent: files that are new or differ.
-        kept: files that are there already.
         deleted: files of an earlier publish, or of an earlier save of weights, that are no more.
     """
 
     head: str
     sent: Sequence[str]
-    kept: Sequence[str]
     deleted: Sequence[str]
 
     @property
@@ -54,13 +51,12 @@ def compare(api: HfApi, repo_id: str, head: str, folder: Path, files: Sequence[s
     """What differs between a bundle and a commit, by the hashes that the Hub lists."""
     rows = api.list_repo_tree(repo_id, recursive=True, revision=head)
     there = {row.path: row for row in rows if isinstance(row, RepoFile)}
-    same = {file for file in files if file in there and _is_same(folder / file, there[file])}
+    same = {file for file in files if file in there and is_as_sent(folder / file, there[file])}
     ours = set(_earlier_files(api, repo_id, head)) if MANIFEST in there else set()
     ours |= {path for path in there if _WEIGHTS.fullmatch(path)}
     return Changes(
         head=head,
         sent=[file for file in files if file not in same],
-        kept=[file for file in files if file in same],
         deleted=sorted((ours & set(there)) - set(files)),
     )
 
@@ -94,14 +90,14 @@ def commit(
         HubError: someone else committed in between, or the Hub refused, failed or was out of reach.
     """
     for pause in (*PAUSES, None):
-        operations: list[CommitOperation] = [
-            CommitOperationDelete(path) for path in changes.deleted
-        ]
-        operations += [CommitOperationAdd(path, folder / path) for path in changes.sent]
+        adds = [CommitOperationAdd(path, folder / path) for path in changes.sent]
         try:
+            api.preupload_lfs_files(
+                repo_id, adds, revision=branch, gitignore_content=_IGNORE_NOTHING
+            )
             return api.create_commit(
                 repo_id,
-                operations,
+                [*(CommitOperationDelete(path) for path in changes.deleted), *adds],
                 commit_message=message,
                 revision=branch,
                 parent_commit=changes.head,
@@ -150,21 +146,13 @@ def _landed(
     ) from error
 
 
-def _is_same(path: Path, row: RepoFile) -> bool:
-    if path.stat().st_size != row.size:
-        return False
-    if row.lfs is not None:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() == row.lfs.sha256
-    content = path.read_bytes()  # regular files are small
-    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest() == row.blob_id
-
-
 def _earlier_files(api: HfApi, repo_id: str, head: str) -> list[str]:
     """The files that an earlier publish made, from the list that it left."""
-    path = Path(api.hf_hub_download(repo_id, MANIFEST, revision=head))
+    with tempfile.TemporaryDirectory(prefix="hf-seqvae-") as made:  # the cache need not be writable
+        path = api.hf_hub_download(repo_id, MANIFEST, revision=head, cache_dir=made)
+        text = Path(path).read_text(encoding="utf-8")
     try:
-        return [str(file) for file in json.loads(path.read_text(encoding="utf-8"))["files"]]
+        return [str(file) for file in json.loads(text)["files"]]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{MANIFEST} of {repo_id} is damaged ({error!r}): which files an earlier publish made "

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import HfApi, get_token
+from huggingface_hub import HfApi, ModelCard, constants, get_token
 
 from hf_seqvae.hub.access import (
     MAIN,
@@ -118,10 +118,17 @@ def publish(
         )
         changes = _compare(api, repository, branch, folder, files)
         _check_tag(repository, tag, changes)
+        _check_card(folder / constants.REPOCARD_NAME, repo_id)
         head = changes.head or None
         if not dry_run:
             with hub_errors(repo_id, token=token, kept="No file was published."):
-                changes = _prepare(api, repository, branch, changes, folder, files, private)
+                if repository.refs is None:
+                    api.create_repo(repo_id, private=private, exist_ok=True)
+                    # another process may have made it, and not private
+                    repository = look(api, repo_id, branch, tag, private=private)
+                    changes = _compare(api, repository, branch, folder, files)
+                if repository.branch(branch) is None:
+                    api.create_branch(repo_id, branch=branch, revision=changes.head)
                 head = changes.head
                 if not changes.empty:
                     subject = message or "Publish a sequence VAE with hf-seqvae"
@@ -151,33 +158,23 @@ def _compare(
     """What a publish would do, against the branch, or `main` that it would be made from."""
     head = repository.branch(branch) or repository.branch(MAIN)
     if head is None:
-        return Changes(head="", sent=files, kept=[], deleted=[])
+        return Changes(head="", sent=files, deleted=[])
     with hub_errors(repository.repo_id, token=api.token):
         return compare(api, repository.repo_id, head, folder, files)
-
-
-def _prepare(
-    api: HfApi,
-    repository: Repository,
-    branch: str,
-    changes: Changes,
-    folder: Path,
-    files: Sequence[str],
-    private: bool,
-) -> Changes:
-    """Make repository and branch where they are not there; the changes on top of their head."""
-    repo_id = repository.repo_id
-    if not changes.head:
-        api.create_repo(repo_id, private=private, exist_ok=True)
-        head = Repository(repo_id, api.list_repo_refs(repo_id)).branch(MAIN)
-        assert head is not None
-        changes = compare(api, repo_id, head, folder, files)
-    if branch != MAIN and repository.branch(branch) is None:
-        api.create_branch(repo_id, branch=branch, revision=changes.head)
-    return changes
 
 
 def _check_tag(repository: Repository, tag: str | None, changes: Changes) -> None:
     target = repository.tag(tag)
     if target is not None and not changes.empty:
         raise ValueError(tag_taken(tag, repository.repo_id, target))
+
+
+def _check_card(path: Path, repo_id: str) -> None:
+    """Ask the Hub about the card's metadata before anything is made; a dry run asks as well."""
+    try:
+        with hub_errors(repo_id):
+            ModelCard.load(path).validate()
+    except ValueError as error:
+        raise ValueError(
+            f"the Hub refuses the metadata of the model card: {error} Nothing was sent."
+        ) from error

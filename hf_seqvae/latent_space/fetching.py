@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from huggingface_hub import HfApi, constants, hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import OfflineModeIsEnabled
-from huggingface_hub.hf_api import RepoSibling
+from huggingface_hub.hf_api import RepoFile, RepoSibling
 from transformers.utils import CONFIG_NAME
 
 from hf_seqvae.hub_errors import (
@@ -138,7 +138,7 @@ def _fetch_file(repo_id: str, row: RepoSibling, commit: str) -> Path:
     return path
 
 
-def is_as_sent(path: Path, row: RepoSibling) -> bool:
+def is_as_sent(path: Path, row: RepoFile | RepoSibling) -> bool:
     """Whether a file has the size and the sum that the Hub lists: sha256 if large, else git's."""
     if path.stat().st_size != row.size:
         return False

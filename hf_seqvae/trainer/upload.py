@@ -29,6 +29,7 @@ def copy_own_files(checkpoint: Path, folder: Path) -> None:
         target = folder / source.relative_to(checkpoint)
         target.parent.mkdir(exist_ok=True)
         if not target.is_file() or target.read_bytes() != source.read_bytes():
+            target.parent.mkdir(exist_ok=True)
             shutil.copyfile(source, target)
 
 

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import transformers
 import yaml
 from hub_standins import language_model_folder, model_folder, run_folder, use_card
 from safetensors.torch import load_file
@@ -65,6 +66,14 @@ def test_a_model_folder_gives_the_same_without_recipe_and_figures(run, tmp_path)
     assert bundle(run / "best", tmp_path / "b") == MODEL | CODE | CARD | WEIGHTS
 
 
+def test_a_published_folder_gives_the_same_files_again(run, tmp_path):
+    files = bundle(run, tmp_path / "b")
+    (tmp_path / "b" / ".gitattributes").write_text("*.safetensors filter=lfs\n")
+    assert bundle(tmp_path / "b", tmp_path / "c") == files
+    for file in RUN:
+        assert (tmp_path / "c" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
 def test_config_names_the_code_for_each_auto_class(run, tmp_path):
     bundle(run, tmp_path / "b")
     config = json.loads((tmp_path / "b" / "config.json").read_text())
@@ -73,10 +82,9 @@ def test_config_names_the_code_for_each_auto_class(run, tmp_path):
         "AutoModel": "modeling_seqvae.SeqVAEModel",
         "AutoModelForSeq2SeqLM": "modeling_seqvae.SeqVAEModel",
     }
-    # a pipeline is named where its file goes along, and only there
-    named = {entry["impl"] for entry in config.get("custom_pipelines", {}).values()}
-    expected = {"pipeline_seqvae.SeqVAEPipeline"} if "pipeline_seqvae.py" in CODE else set()
-    assert named == expected
+    assert {task: entry["impl"] for task, entry in config["custom_pipelines"].items()} == {
+        "sequence-vae": "pipeline_seqvae.SeqVAEPipeline"
+    }
     before = json.loads((run / "best" / "config.json").read_text())
     assert {k: v for k, v in config.items() if k not in ("auto_map", "custom_pipelines")} == before
 
@@ -121,6 +129,14 @@ def test_both_tokenizers_go_along(tmp_path):
     )
     loaded = AutoTokenizer.from_pretrained(tmp_path / "b", subfolder="decoder_tokenizer")
     assert len(loaded) == len(AutoTokenizer.from_pretrained(tmp_path / "b")) + 2
+
+
+@pytest.mark.parametrize("name", ["Bertweet", "DebertaV2", "Luke", "MyT5", "ProphetNet", "RemBert"])
+def test_the_files_of_a_rarer_tokenizer_go_along_too(run, tmp_path, name):
+    names = set(getattr(transformers, f"{name}Tokenizer").vocab_files_names.values())
+    for file in names:
+        (run / "best" / file).write_text((run / "best" / "tokenizer.json").read_text())
+    assert names <= bundle(run, tmp_path / "b")
 
 
 def test_a_language_model_carries_its_own_classes_alone(tmp_path):

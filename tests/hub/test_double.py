@@ -90,6 +90,17 @@ def test_what_is_no_text_is_large_and_what_is_ignored_stays_at_home(api, tmp_pat
     )
 
 
+def test_a_gitignore_on_the_hub_holds_unless_the_client_sends_one(api, tmp_path):
+    put(api, ".gitignore", b"*.json\n*.bin\n")
+    adds = [CommitOperationAdd(name, fresh()) for name in ("a.json", "b.bin", "c.txt")]
+    api.create_commit(REPO, adds, commit_message="some")
+    assert api.list_repo_files(REPO) == [".gitattributes", ".gitignore", "c.txt"]
+    again = [CommitOperationAdd(name, fresh()) for name in ("a.json", "b.bin")]
+    api.preupload_lfs_files(REPO, again, gitignore_content="")
+    api.create_commit(REPO, again, commit_message="all")
+    assert {"a.json", "b.bin"} < set(api.list_repo_files(REPO))
+
+
 def test_every_revision_has_its_own_files(api, transport):
     old, new = fresh(), fresh()
     first = put(api, WEIGHTS, old)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hub.wire import OTHER, OWNER, READ_ONLY
 from hub_standins import REPO, give_new_weights, run_folder, use_card
-from huggingface_hub import HfApi
+from huggingface_hub import HfApi, constants
 from huggingface_hub.errors import RepositoryNotFoundError
 
 from hf_seqvae.hub import HubError, publish
@@ -257,13 +257,52 @@ def test_what_cannot_be_published_is_refused_before_anything_is_sent(hub, run, m
     assert "there is none" in refused(hub, ValueError, run)
 
 
-def test_a_card_that_the_hub_refuses_leaves_the_repository_empty(hub, run, api, monkeypatch):
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_card_that_the_hub_refuses_is_found_before_anything_is_made(
+    hub, run, monkeypatch, dry_run
+):
     monkeypatch.setattr(
         "hub_standins.CARD", "---\nlicense: no-such-license\n---\n{repo_id}{words}\n"
     )
-    with pytest.raises(ValueError, match="(?s)Invalid metadata in README.md.*license"):
-        publish(run, REPO)
-    assert files_of(api) == {".gitattributes"} and not hub.requests(COMMIT)
+    message = refused(hub, ValueError, run, dry_run=dry_run)
+    assert "refuses the metadata of the model card" in message and "no-such-license" in message
+    assert not hub.repos
+
+
+def test_a_gitignore_of_the_repository_leaves_nothing_of_a_publish_out(hub, transport, run, api):
+    api.create_repo(REPO)
+    ignore = b"*.json\n*.py\n*.safetensors\nassets/\n"
+    api.upload_file(path_or_fileobj=ignore, path_in_repo=".gitignore", repo_id=REPO)
+    done = publish(run, REPO)
+    assert files_of(api) == {file.path for file in done.files} | {".gitattributes", ".gitignore"}
+    assert not publish(run, REPO).committed
+
+
+def test_a_repository_that_was_made_in_between_must_be_private_too(hub, run, api, monkeypatch):
+    publishing = sys.modules["hf_seqvae.hub.publish"]
+    make_bundle = publishing.make_bundle
+
+    def slow(*args, **kwargs):
+        api.create_repo(REPO)
+        return make_bundle(*args, **kwargs)
+
+    monkeypatch.setattr(publishing, "make_bundle", slow)
+    with pytest.raises(ValueError, match="exists and is public, and --private"):
+        publish(run, REPO, private=True)
+    assert files_of(api) == {".gitattributes"}
+
+
+def test_what_an_earlier_publish_made_is_read_without_the_cache(hub, run, monkeypatch):
+    publish(run, REPO, card={"pictures": ("map", "curve")})
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(run / "report.json" / "no folder"))
+    assert publish(run, REPO).deleted == ["assets/curve.png"]
+
+
+@pytest.mark.parametrize("damaged", [b"{", b"[]", b"{}"])
+def test_a_damaged_list_of_files_is_named(hub, run, api, damaged):
+    publish(run, REPO)
+    api.upload_file(path_or_fileobj=damaged, path_in_repo=MANIFEST, repo_id=REPO)
+    assert f"{MANIFEST} of {REPO} is damaged" in refused(hub, ValueError, run)
 
 
 def test_a_name_without_owner_goes_to_the_owner_of_the_token(hub, run, api):

@@ -39,12 +39,14 @@ def ignored(path: str, gitignore: str) -> bool:
 def preupload(call: Call) -> Response:
     repo = call.repo("read" if call.flag("create_pr") else "write")
     present = repo.at(call.parts["revision"]).files
+    stored = present.get(".gitignore")
+    gitignore = call.json.get("gitIgnore", (stored.content or b"").decode() if stored else "")
     files = []
     for file in call.json["files"]:
         path = file["path"]
         large = is_large(path, file["size"], base64.b64decode(file["sample"]))
         row = {"path": path, "uploadMode": "lfs" if large else "regular"}
-        row["shouldIgnore"] = ignored(path, call.json.get("gitIgnore", ""))
+        row["shouldIgnore"] = ignored(path, gitignore)
         if path in present:
             row["oid"] = present[path].etag
         files.append(row)
