@@ -1,6 +1,8 @@
 """KLScheduleCallback: a stock Trainer under the engine's schedules, step for step."""
 
 import json
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -146,6 +148,13 @@ def test_a_compiled_step_is_not_compiled_again_for_each_beta(tmp_path):
     graphs, after = train(torch_compile=True, torch_compile_backend="eager")
     assert graphs[2] == graphs[4] > 0
     assert_close(after, train()[1], rtol=0, atol=1e-5)
+
+
+def test_a_batch_that_would_be_split_between_gpus_is_refused():
+    args: Any = SimpleNamespace(label_smoothing_factor=0.0, n_gpu=2)
+    nothing: Any = None
+    with pytest.raises(ValueError, match="sees 2 GPUs.*accelerate launch"):
+        KLScheduleCallback(RISING).on_train_begin(args, nothing, nothing, model=tiny_model())
 
 
 def test_what_cannot_be_scheduled_is_refused(tmp_path):

@@ -58,6 +58,11 @@ class KLScheduleCallback(TrainerCallback):
                 f"label_smoothing_factor={args.label_smoothing_factor} takes the labels away from "
                 "the model, and then its loss, with the KL, is not the one trained. Set it to 0."
             )
+        if args.n_gpu > 1:
+            raise ValueError(
+                f"this process sees {args.n_gpu} GPUs and would split each batch between them, and "
+                "beta lies on one. Start it with `accelerate launch`, one each."
+            )
         self._release()
         weight = torch.zeros((), device=next(model.parameters()).device)
 

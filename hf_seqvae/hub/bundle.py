@@ -72,7 +72,10 @@ def make_bundle(
             holds a token or a path of this machine.
     """
     size = shard_bytes(max_shard_size)
-    model = check_source(source)
+    model = check_folder(source)
+    if not has_own_code(model):  # its own code is not run here: only its files are looked at
+        with quiet_transformers():
+            load_scorable(model)
     run = Path(source).expanduser()
     for name in (CONFIG_NAME, GENERATION_CONFIG_NAME):
         _copy(model / name, folder / name)
@@ -91,8 +94,8 @@ def make_bundle(
     return files
 
 
-def check_source(source: str | Path) -> Path:
-    """The folder of the model in `source`, once it is found fit to be published.
+def check_folder(source: str | Path) -> Path:
+    """The folder of the model in `source`, once its files are found there; nothing is loaded.
 
     Raises:
         ValueError: see `make_bundle`.
@@ -108,9 +111,6 @@ def check_source(source: str | Path) -> Path:
         _check_finished(run)
     check_type(model)
     weight_files(model)
-    if not has_own_code(model):  # its own code is not run here: only its files are looked at
-        with quiet_transformers():
-            load_scorable(model)
     return model
 
 

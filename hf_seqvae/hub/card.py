@@ -49,6 +49,8 @@ def write_card(
     opened = open_source(source, evaluation=evaluation)
     facts = facts_of(opened, wishes)
     destination = Path(destination)
+    if destination.exists() and not destination.is_dir():
+        raise ValueError(f"a card is a folder, and {destination} is a file. Name another place.")
     destination.mkdir(parents=True, exist_ok=True)
     facts["pictures"] = draw_pictures(opened, destination, show_data=wishes.show_data)
     write_text(destination / FACTS_NAME, json.dumps(facts, indent=2, allow_nan=False) + "\n")

@@ -17,7 +17,7 @@ from hf_seqvae.hub.access import (
     tag_taken,
     usable_token,
 )
-from hf_seqvae.hub.bundle import MAX_SHARD_SIZE, make_bundle
+from hf_seqvae.hub.bundle import MAX_SHARD_SIZE, check_folder, make_bundle
 from hf_seqvae.hub.commit import Changes, commit, compare
 from hf_seqvae.hub.weights import shard_bytes
 from hf_seqvae.hub_errors import hub_errors
@@ -102,6 +102,7 @@ def publish(
     shard_bytes(max_shard_size)
     branch = revision or MAIN
     check_names(repo_id, branch, tag)
+    check_folder(source)  # before the Hub is asked
     token = usable_token(token or get_token())
     api = HfApi(token=token, library_name="hf-seqvae")
     repo_id = check_rights(api, repo_id, token)

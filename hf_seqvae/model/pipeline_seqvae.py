@@ -99,6 +99,8 @@ class SeqVAEPipeline(Pipeline):
         """
         mode = self.mode if mode is None else mode
         _check_mode(mode)
+        if settings.get("return_dict_in_generate"):
+            raise ValueError("return_dict_in_generate is for model.generate: here texts come out.")
         if mode != "embed":
             settings = self._forward_params | settings
         space = TextSpace(

@@ -90,6 +90,7 @@ def test_json_says_what_was_done(hub, run):
 
 def test_a_wrong_call_is_one_line_without_the_token(hub, run, monkeypatch):
     assert "there is no folder" in refused("publish", run / "nothing", REPO)
+    assert not hub.log  # what lies here is looked at before the Hub is asked
     assert "repo_id must be owner/name" in refused("publish", run, "a/b/c")
     assert "max_shard_size must be" in refused("publish", run, REPO, "--max-shard-size", "big")
     hub.faults.append({"match": "GET /api/whoami-v2", "status": 401})

@@ -281,6 +281,8 @@ def test_the_command_refuses_in_a_line(run, tmp_path, monkeypatch):
     with terminal(monkeypatch):
         assert "owner/name" in refused("card", run, "--repo-id", "a/b/c")
         assert "there is no folder" in refused("card", tmp_path / "nowhere")
+        taken = run / "recipe.yaml"
+        assert "is a file. Name another place" in refused("card", run, "--output-dir", taken)
 
 
 def printed(block):

@@ -170,6 +170,7 @@ def test_the_batches_of_a_stream_draw_from_seeds_of_their_own(pipe, space):
         (True, {"mode": "sample"}, "the number of texts to draw, got True"),
         (0, {"mode": "sample"}, "n must be at least 1, got 0"),
         (2, {"mode": "sample", "temperature": -1.0}, "temperature must be finite"),
+        (A, {"return_dict_in_generate": True}, "is for model.generate"),
         (A, {"mode": "embed", "num_beams": 2}, r"return_tensors alone, got \['num_beams'\]"),
     ],
 )
