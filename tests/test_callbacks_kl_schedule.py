@@ -161,3 +161,6 @@ def test_what_cannot_be_scheduled_is_refused(tmp_path):
         stock(tmp_path, other, RISING).train()
     with pytest.raises(ValueError, match=r"Objective\(beta=schedule\)"):
         SeqVAETrainer(tiny_model(), arguments(tmp_path), callbacks=[KLScheduleCallback(RISING)])
+    trainer = SeqVAETrainer(tiny_model(), arguments(tmp_path))
+    with pytest.raises(ValueError, match=r"Objective\(beta=schedule\)"):
+        trainer.add_callback(KLScheduleCallback(RISING))

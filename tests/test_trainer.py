@@ -51,6 +51,17 @@ def test_logged_terms_are_means_per_sentence_and_beta_follows_the_schedule(
         assert_close(entry["elbo"], -entry["reconstruction_nll"] - entry["kl"])
 
 
+def test_a_second_training_logs_nothing_of_the_first(tmp_path):
+    """Whose third step was not logged any more; nothing moves, so both log the same."""
+    settings = arguments(tmp_path, learning_rate=0.0, max_steps=3)
+    trainer = SeqVAETrainer(quiet_model(), settings, train_dataset=rows(24))
+    first, second = [], []
+    for logged in (first, second):
+        trainer.train()
+        logged += [entry["elbo"] for entry in trainer.state.log_history if "elbo" in entry]
+    assert len(first) == 1 and second == first
+
+
 @pytest.mark.parametrize("normalization", ["token", "sequence"])
 @pytest.mark.parametrize(("rows_each", "accumulation"), [(4, 2), (3, 3), (1, 8)])
 def test_accumulation_does_not_change_a_step(tmp_path, normalization, rows_each, accumulation):
@@ -171,6 +182,15 @@ def test_what_takes_the_labels_away_is_refused(tmp_path):
         SeqVAETrainer(tiny_model(), arguments(tmp_path, label_smoothing_factor=0.1))
     with pytest.raises(ValueError, match="Give an Objective"):
         SeqVAETrainer(tiny_model(), arguments(tmp_path), compute_loss_func=lambda *a, **k: None)
+
+
+def test_rows_that_come_one_by_one_are_refused(tmp_path):
+    stream = rows(4).to_iterable_dataset()
+    trainer = SeqVAETrainer(tiny_model(), arguments(tmp_path), train_dataset=stream)
+    with pytest.raises(ValueError, match="needs a datasets.Dataset, got IterableDataset"):
+        trainer.train()
+    with pytest.raises(ValueError, match="needs a datasets.Dataset, got IterableDataset"):
+        trainer.evaluate(stream)
 
 
 @pytest.mark.parametrize("strategy", ["sequential", "batch_rebalance"])

@@ -7,10 +7,18 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.testing import assert_close
 from trainer_standins import VOCABULARY, arguments, quiet_model, rows, tiny_model, weights
-from transformers import BertConfig, GPT2Config, Trainer
+from transformers import (
+    AutoModelForSeq2SeqLM,
+    BertConfig,
+    GPT2Config,
+    Seq2SeqTrainer,
+    Seq2SeqTrainingArguments,
+    Trainer,
+)
 
 from hf_seqvae import SeqVAEConfig, SeqVAEModel, SeqVAETrainer
 from hf_seqvae.data import Collator
+from hf_seqvae.evaluation import trainer_metrics
 
 
 def attention_model(seed: int = 0) -> SeqVAEModel:
@@ -84,6 +92,30 @@ def test_layers_computed_twice_give_the_same_weights(tmp_path):
     trained(tmp_path, twice, max_steps=3, activation_checkpointing=True)
     assert_close(weights(twice), weights(plain), rtol=0, atol=1e-5)
     assert passes.count(False) == 3 and passes.count(True) == 6
+
+
+def test_a_checkpoint_of_bert_and_gpt2_is_fine_tuned_by_stock_trainers(tmp_path):
+    """Its terms are found among more outputs than our LSTM's; what is judged is what it writes."""
+    attention_model().save_pretrained(tmp_path / "first")
+    data = {"train_dataset": rows(16), "eval_dataset": rows(5, seed=1)}
+    model = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "first")
+    common = {"data_collator": Collator(0), **data}
+    stock = Trainer(model, arguments(tmp_path, max_steps=2), **common, **trainer_metrics())
+    stock.train()
+    batch = Collator(0)([data["eval_dataset"][place] for place in range(5)])
+    kl = float(model.eval()(**batch).kl.detach().sum(1).mean())
+    assert stock.evaluate()["eval_kl"] == pytest.approx(kl, abs=1e-5)
+
+    written = {"predict_with_generate": True, "generation_max_length": 8, "max_steps": 2}
+    settings = arguments(tmp_path, kind=Seq2SeqTrainingArguments, **written)
+    writing = Seq2SeqTrainer(model, settings, **common)
+    writing.train()
+    predicted = writing.predict(data["eval_dataset"]).predictions
+    model.eval()
+    for place, row in enumerate(data["eval_dataset"]):
+        ids = model.generate(torch.tensor([row["input_ids"]]), max_length=8)[0].tolist()
+        assert predicted[place].tolist()[: len(ids)] == ids
+        assert set(predicted[place].tolist()[len(ids) :]) <= {0}
 
 
 def test_terms_arrive_in_tensorboard(tmp_path, monkeypatch):

@@ -31,7 +31,7 @@ def tiny_model(seed: int = 0, **config) -> SeqVAEModel:
     return SeqVAEModel(SeqVAEConfig(encoder=lstm, decoder=lstm, latent_size=4, **config))
 
 
-def arguments(folder, **settings) -> TrainingArguments:
+def arguments(folder, *, kind=TrainingArguments, **settings) -> TrainingArguments:
     defaults = {
         "per_device_train_batch_size": 8,
         "per_device_eval_batch_size": 8,
@@ -43,7 +43,7 @@ def arguments(folder, **settings) -> TrainingArguments:
         "disable_tqdm": True,
         "use_cpu": True,
     }
-    return TrainingArguments(str(folder), **(defaults | settings))
+    return kind(str(folder), **(defaults | settings))
 
 
 def weights(model) -> list[torch.Tensor]:

@@ -15,6 +15,7 @@ from hf_seqvae.hub.facts import Options, facts_of
 from hf_seqvae.hub.limits import limits
 from hf_seqvae.hub.markdown import code, escape, fenced, fenced_code, number, python
 from hf_seqvae.hub.metadata import card_data
+from hf_seqvae.hub.methods import methods
 from hf_seqvae.hub.pictures import draw_pictures
 from hf_seqvae.hub.source import open_source
 
@@ -23,7 +24,8 @@ CARD_NAME, FACTS_NAME = "README.md", "facts.json"
 
 def render_card(facts: Mapping[str, Any]) -> str:
     """The card that `collect_facts` gives: a YAML block and Markdown, from the facts alone."""
-    body = _template().render(**facts, limits=list(limits(facts)))
+    told = {"limits": list(limits(facts)), "methods": methods(facts)}
+    body = _template().render(**facts, **told)
     return f"---\n{card_data(facts).to_yaml()}\n---\n\n{body}"
 
 

@@ -43,8 +43,9 @@ def code(text: Any) -> str:
 
 
 def fenced(lines: Iterable[Any]) -> str:
-    """Lines in a block of text: one a sentence, whatever the sentence holds."""
-    return fenced_code("".join(f"{visible(line)}\n" for line in lines), "text")
+    """Lines in a block of text: one a sentence, whatever the sentence holds, if only nothing."""
+    shown = (line if line.strip() else "(empty)" for line in map(visible, lines))
+    return fenced_code("".join(f"{line}\n" for line in shown), "text")
 
 
 def fenced_code(text: str, language: str) -> str:

@@ -12,18 +12,9 @@ from hf_seqvae.model.text_space import TextSpace, check_at_least_one, check_scal
 
 
 class LatentSpace(TextSpace):
-    """A trained sequence VAE seen as a map between sentences and latents.
+    """A trained sequence VAE seen as a map between sentences and latents, loaded by its name.
 
-    Everything is batched: one `generate` call for each `batch_size` latents, never one a step. The
-    latent of a sentence is its posterior mean. Every method that decodes hands its last keywords to
-    `decode`, and so to `generate`.
-
-    Args:
-        model: a SeqVAEModel; put into eval mode.
-        tokenizer: the encoder's tokenizer.
-        decoder_tokenizer: the decoder's, where it is another one.
-        batch_size: sentences encoded or decoded at a time.
-        max_new_tokens: longest decoded sentence, in tokens, unless a call says otherwise.
+    To encode, decode, sample and interpolate is TextSpace's, and so are the arguments.
     """
 
     @classmethod

@@ -43,7 +43,7 @@ class SeqVAEPreTrainedModel(CarriesCode, PreTrainedModel):
     supports_gradient_checkpointing = True
     # the backbones decide; these only let a user's choice reach them
     _supports_sdpa = _supports_flash_attn = _supports_flex_attn = True
-    # of a decoder that has its own: it is found beside the weights, and saved there
+    # of a decoder that has its own: found beside the weights, and saved there
     decoder_tokenizer: PreTrainedTokenizerBase | None = None
 
     @classmethod
@@ -68,18 +68,20 @@ class SeqVAEPreTrainedModel(CarriesCode, PreTrainedModel):
         return loaded
 
     def save_pretrained(
-        self, save_directory: str | Path, is_main_process: bool = True, **kwargs: Any
+        self, save_directory: str | Path, is_main_process: bool = True, *args, **kwargs
     ) -> None:
-        """As transformers', with the decoder's own tokenizer, without which no text comes out."""
-        if self.decoder_tokenizer is not None and is_main_process:
-            self.decoder_tokenizer.save_pretrained(Path(save_directory, DECODER_TOKENIZER))
-        super().save_pretrained(save_directory, is_main_process=is_main_process, **kwargs)
+        """As transformers', with the decoder's own tokenizer: its ids mean nothing without it."""
+        super().save_pretrained(save_directory, is_main_process, *args, **kwargs)
+        if is_main_process:
+            self._save_decoder_tokenizer(save_directory)
 
-    def _get_files_timestamps(self, working_dir: str | Path) -> dict[str, float]:
-        # what is older than this is not uploaded, and the tokenizer is written before
-        times = super()._get_files_timestamps(working_dir)
-        times.pop(DECODER_TOKENIZER, None)
-        return times
+    def _upload_modified_files(self, working_dir: str, *args: Any, **kwargs: Any) -> Any:
+        self._save_decoder_tokenizer(working_dir)  # save_pretrained(push_to_hub=True) comes first
+        return super()._upload_modified_files(working_dir, *args, **kwargs)
+
+    def _save_decoder_tokenizer(self, folder: str | Path) -> None:
+        if self.decoder_tokenizer is not None:
+            self.decoder_tokenizer.save_pretrained(Path(folder) / DECODER_TOKENIZER)
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:

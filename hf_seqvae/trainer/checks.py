@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from datasets import Dataset
 from transformers import TrainingArguments
 
 from hf_seqvae.callbacks import KLScheduleCallback
@@ -48,6 +49,26 @@ def check_arguments(args: TrainingArguments) -> None:
         )
 
 
+def check_rows(dataset: Any) -> None:
+    """Raises where rows come one by one: length buckets are made of the lengths of all."""
+    if not isinstance(dataset, Dataset):
+        raise ValueError(
+            f"SeqVAETrainer sorts rows by length, and so needs a datasets.Dataset, got "
+            f"{type(dataset).__name__}. Hold the rows in one (`hf_seqvae.data.tokenize` of a "
+            "Dataset), or use a stock Trainer."
+        )
+
+
+def check_callback(callback: Any) -> None:
+    """Raises for one, or the class of one, that a SeqVAETrainer would not heed."""
+    kind = callback if isinstance(callback, type) else type(callback)
+    if issubclass(kind, KLScheduleCallback):
+        raise ValueError(
+            "KLScheduleCallback is for a stock Trainer: here the objective weighs the KL. Give "
+            "objective=Objective(beta=schedule) instead."
+        )
+
+
 def check_options(options: dict[str, Any], objective: Objective | None) -> None:
     """Raises where Trainer's own options, or an engine's, would change the loss or the loop."""
     if options.get("compute_loss_func") is not None:
@@ -55,11 +76,8 @@ def check_options(options: dict[str, Any], objective: Objective | None) -> None:
             "compute_loss_func takes the labels away from the model, which scores them itself. "
             "Give an Objective instead."
         )
-    if any(isinstance(one, KLScheduleCallback) for one in options.get("callbacks") or ()):
-        raise ValueError(
-            "KLScheduleCallback is for a stock Trainer: here the objective weighs the KL. Give "
-            "objective=Objective(beta=schedule) instead."
-        )
+    for callback in options.get("callbacks") or ():
+        check_callback(callback)
     engine = "Use a recipe: hf-seqvae train, or hf_seqvae.engine.train."
     if "inner" in options or options.get("encoder_updates", "joint") != "joint":
         raise ValueError(

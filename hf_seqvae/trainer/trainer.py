@@ -21,8 +21,14 @@ from hf_seqvae.data import (
 from hf_seqvae.engine.checks import check_whole_batch
 from hf_seqvae.evaluation import evaluate_bound
 from hf_seqvae.objectives import ConstantSchedule, Objective, summarize
-from hf_seqvae.trainer.checks import check_arguments, check_model, check_options
-from hf_seqvae.trainer.upload import carry_code, copy_companions, correct_origin
+from hf_seqvae.trainer.checks import (
+    check_arguments,
+    check_callback,
+    check_model,
+    check_options,
+    check_rows,
+)
+from hf_seqvae.trainer.upload import carry_code, copy_own_files, correct_origin
 
 
 class SeqVAETrainer(Trainer):
@@ -114,6 +120,11 @@ class SeqVAETrainer(Trainer):
         self._sums: dict[str, Tensor] = {}
         self._beta = 0.0
 
+    def add_callback(self, callback: Any) -> None:
+        """As Trainer's, but for those that could do nothing here."""
+        check_callback(callback)
+        super().add_callback(callback)
+
     # -- batches
 
     def _loader(self, dataset: Dataset, batch_size: int, *, shuffle: bool) -> BatchLoader:
@@ -140,8 +151,7 @@ class SeqVAETrainer(Trainer):
     def get_train_dataloader(self) -> BatchLoader:
         """Length buckets of the training data, already divided among processes."""
         dataset: Any = self.train_dataset
-        if dataset is None:
-            raise ValueError("training needs a train_dataset.")
+        check_rows(dataset)
         loader = self._loader(dataset, self._train_batch_size, shuffle=True)
         check_whole_batch(
             self.accelerator.unwrap_model(self.model),
@@ -166,6 +176,11 @@ class SeqVAETrainer(Trainer):
         return batches, total
 
     # -- loss and logs
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """As Trainer's; what an earlier training summed up and did not log is forgotten."""
+        self._sums = {}
+        return super().train(*args, **kwargs)
 
     def compute_loss(
         self,
@@ -210,6 +225,7 @@ class SeqVAETrainer(Trainer):
     ) -> EvalLoopOutput:
         """The bound at posterior samples; the stock loop serves `compute_metrics`."""
         dataset = dataloader.dataset
+        check_rows(dataset)
         nothing: Any = None
         output = EvalLoopOutput(nothing, nothing, {}, len(dataset))
         if self.compute_metrics is not None or description != "Evaluation":
@@ -242,9 +258,9 @@ class SeqVAETrainer(Trainer):
             carry_code(model, Path(output_dir or str(self.args.output_dir)))
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
-        """As Trainer's, which uploads weights and config and forgets what else they need."""
+        """As Trainer's, which uploads weights and config and forgets what else a model needs."""
         if self.is_world_process_zero():
-            copy_companions(Path(checkpoint_folder), Path(str(self.args.output_dir)))
+            copy_own_files(Path(checkpoint_folder), Path(str(self.args.output_dir)))
         super()._push_from_checkpoint(checkpoint_folder)
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:

@@ -1,4 +1,4 @@
-"""What a SeqVAETrainer sends to the Hub beside the weights: code, second tokenizer, true card."""
+"""What a SeqVAETrainer sends to the Hub beside the weights: code, tokenizer, and a true card."""
 
 import re
 import shutil
@@ -20,13 +20,14 @@ def carry_code(model: Any, folder: Path) -> None:
         add_code(folder, type(model))
 
 
-def copy_companions(checkpoint: Path, folder: Path) -> None:
-    """Puts a checkpoint's code, and its decoder's own tokenizer, into the folder that is uploaded.
+def copy_own_files(checkpoint: Path, folder: Path) -> None:
+    """Puts a checkpoint's code and its decoder's tokenizer into the folder that is uploaded.
 
     A file that did not change stays untouched: an upload in another thread may be reading it.
     """
-    for source in [*checkpoint.glob("*.py"), *checkpoint.glob(f"{DECODER_TOKENIZER}/*")]:
+    for source in (*checkpoint.glob("*.py"), *checkpoint.glob(f"{DECODER_TOKENIZER}/*")):
         target = folder / source.relative_to(checkpoint)
+        target.parent.mkdir(exist_ok=True)
         if not target.is_file() or target.read_bytes() != source.read_bytes():
             target.parent.mkdir(exist_ok=True)
             shutil.copyfile(source, target)

@@ -94,7 +94,9 @@ def small_facts(**changed: Any) -> dict[str, Any]:
                 "iw_nll": figure(19.75, "of 8 importance weights, nats", standard_error=0.125),
                 "mutual_information": figure(1.5, "I(x; z), nats", cap=2.302585),
                 "used_fraction": figure(None, "share", reason="KL is below 0.05"),
-                "kl_per_dimension": figure([0.5, 1.25], "KL of each, nats"),
+                "kl_per_dimension": figure(
+                    [0.5, 1.25], "KL of each, nats", standard_error=[0.05, 0.125]
+                ),
             },
             "headlines": ["negative_elbo", "iw_nll", "mutual_information", "used_fraction"],
             "num_sentences": 10,

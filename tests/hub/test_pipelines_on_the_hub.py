@@ -8,7 +8,7 @@ import pytest
 from hub.wire import OWNER
 from huggingface_hub import HfApi, constants, snapshot_download
 from pipeline_standins import TEXTS, WRITTEN, save_two_tokenizers
-from transformers import pipeline
+from transformers import AutoModel, pipeline
 
 from hf_seqvae import LatentSpace
 from hf_seqvae.model.decoder_tokenizer import load_decoder_tokenizer
@@ -41,6 +41,16 @@ def test_token_and_revision_reach_the_decoders_tokenizer(hub, repo, monkeypatch)
     assert upper(TEXTS) == [text.upper().replace("<UNK>", "<unk>") for text in expected]
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert pipeline("sequence-vae", model=REPO)(TEXTS) == expected
+
+
+def test_a_pushed_model_takes_its_decoders_tokenizer_along(hub, tmp_path):
+    folder = save_two_tokenizers(tmp_path / "made")
+    model = AutoModel.from_pretrained(folder)
+    model.push_to_hub("owner/pushed")
+    model.save_pretrained(tmp_path / "saved", push_to_hub=True, repo_id="owner/saved")
+    for repo in ("owner/pushed", "owner/saved"):
+        own = load_decoder_tokenizer(repo)
+        assert own is not None and own.get_vocab() == model.decoder_tokenizer.get_vocab()
 
 
 @pytest.fixture

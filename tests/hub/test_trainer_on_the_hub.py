@@ -11,10 +11,11 @@ from hub.wire import OWNER
 from hub_standins import SENTENCES, tiny_model, tiny_tokenizer
 from huggingface_hub import HfApi, ModelCard, snapshot_download
 from trainer_standins import arguments, weights
-from transformers import AutoConfig, AutoModel, Trainer
+from transformers import AutoConfig, AutoModel, Trainer, TrainerCallback
 
 from hf_seqvae import SeqVAETrainer
 from hf_seqvae.data import Collator, tokenize
+from hf_seqvae.model.decoder_tokenizer import DECODER_TOKENIZER
 
 REPO = "owner/trained"
 KINDS = {"stock": Trainer, "ours": SeqVAETrainer}
@@ -34,15 +35,28 @@ def trainer(kind: str, folder: Path, *, seed: int = 0, **settings) -> Trainer:
     if seed == 0:  # any other begins with weights of its own, to be replaced by the checkpoint's
         torch.manual_seed(0)
         model.init_weights()
-    pushed = {"push_to_hub": True, "hub_model_id": REPO, "hub_always_push": True}
+    pushed = {"push_to_hub": True, "hub_model_id": REPO}
     saved = {"save_strategy": "steps", "save_steps": 4, "remove_unused_columns": False}
-    return KINDS[kind](
+    made = KINDS[kind](
         model,
         arguments(folder, **pushed | saved | settings),
         train_dataset=rows(tokenizer),
         data_collator=Collator.from_tokenizer(tokenizer),
         processing_class=tokenizer,
     )
+    made.add_callback(OneAtATime(made))
+    return made
+
+
+class OneAtATime(TrainerCallback):
+    """Waits for a push, whose thread reads the files that the next save writes over."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.trainer = trainer
+
+    def on_save(self, args, state, control, **kwargs):
+        if args.push_to_hub:
+            self.trainer.push_in_progress.wait_until_done()
 
 
 def on_the_way() -> str:
@@ -105,6 +119,14 @@ def test_what_is_pushed_on_the_way_holds_the_code_that_it_names_and_both_tokeniz
     for options in ({}, {"subfolder": "last-checkpoint"}):
         config = AutoConfig.from_pretrained(REPO, revision=on_the_way(), **options)
         assert config.auto_map["AutoModelForSeq2SeqLM"] == "modeling_seqvae.SeqVAEModel"
+
+
+def test_what_is_pushed_on_the_way_holds_the_decoders_tokenizer(hub, tmp_path):
+    begun = trainer("ours", tmp_path, hub_strategy="checkpoint")
+    begun.model.decoder_tokenizer = tiny_tokenizer()
+    begun.train()
+    own = {f"{DECODER_TOKENIZER}/tokenizer.json", f"{DECODER_TOKENIZER}/tokenizer_config.json"}
+    assert files(on_the_way()) >= own | {f"last-checkpoint/{name}" for name in own}
 
 
 @pytest.mark.slow  # a process of its own; what it needs is there by the test above

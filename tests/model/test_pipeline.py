@@ -293,6 +293,14 @@ def test_a_model_in_a_subfolder_brings_the_decoders_tokenizer_from_there(folder,
     assert model.decoder_tokenizer.get_vocab() == space.decoder_tokenizer.get_vocab()
 
 
+def test_a_model_saved_again_keeps_the_decoders_tokenizer(folder, space, tmp_path):
+    """As a Trainer saves it, which knows one tokenizer: the decoder's ids would be read by it."""
+    AutoModel.from_pretrained(folder).save_pretrained(tmp_path)
+    space.tokenizer.save_pretrained(tmp_path)
+    again = LatentSpace.from_pretrained(tmp_path, max_new_tokens=6)
+    assert again.reconstruct(TEXTS) == space.reconstruct(TEXTS)
+
+
 def test_a_model_that_is_saved_keeps_the_decoders_tokenizer(folder, space, tmp_path):
     model = AutoModel.from_pretrained(folder)
     model.save_pretrained(tmp_path / "saved")
