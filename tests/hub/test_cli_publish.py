@@ -106,5 +106,5 @@ def test_a_wrong_call_is_one_line_without_the_token(hub, run, monkeypatch):
 def test_a_model_that_the_hub_does_not_give_is_one_line(hub):
     line = refused("sample", "owner/nothing")
     assert "owner/nothing is not there, or is private" in line and OWNER not in line
-    hub.faults.append({"match": "(GET|HEAD) /owner/", "status": 403, "times": None})
+    hub.faults.append({"match": "GET /api/models/owner/", "status": 403, "times": None})
     assert "has no right" in refused("sample", "owner/nothing")
