@@ -27,7 +27,6 @@ def copy_own_files(checkpoint: Path, folder: Path) -> None:
     """
     for source in (*checkpoint.glob("*.py"), *checkpoint.glob(f"{DECODER_TOKENIZER}/*")):
         target = folder / source.relative_to(checkpoint)
-        target.parent.mkdir(exist_ok=True)
         if not target.is_file() or target.read_bytes() != source.read_bytes():
             target.parent.mkdir(exist_ok=True)
             shutil.copyfile(source, target)
