@@ -71,17 +71,15 @@ class SeqVAEPreTrainedModel(CarriesCode, PreTrainedModel):
         self, save_directory: str | Path, is_main_process: bool = True, *args, **kwargs
     ) -> None:
         """As transformers', with the decoder's own tokenizer: its ids mean nothing without it."""
+        if self.decoder_tokenizer is not None and is_main_process:
+            self.decoder_tokenizer.save_pretrained(Path(save_directory) / DECODER_TOKENIZER)
         super().save_pretrained(save_directory, is_main_process, *args, **kwargs)
-        if is_main_process:
-            self._save_decoder_tokenizer(save_directory)
 
-    def _upload_modified_files(self, working_dir: str, *args: Any, **kwargs: Any) -> Any:
-        self._save_decoder_tokenizer(working_dir)  # save_pretrained(push_to_hub=True) comes first
-        return super()._upload_modified_files(working_dir, *args, **kwargs)
-
-    def _save_decoder_tokenizer(self, folder: str | Path) -> None:
-        if self.decoder_tokenizer is not None:
-            self.decoder_tokenizer.save_pretrained(Path(folder) / DECODER_TOKENIZER)
+    def _get_files_timestamps(self, working_dir: str | Path) -> dict[str, float]:
+        # push_to_hub=True sends what is newer than this; rewritten files leave their folder as old
+        times = super()._get_files_timestamps(working_dir)
+        times.pop(DECODER_TOKENIZER, None)
+        return times
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:

@@ -47,7 +47,7 @@ def test_a_pushed_model_takes_its_decoders_tokenizer_along(hub, tmp_path):
     folder = save_two_tokenizers(tmp_path / "made")
     model = AutoModel.from_pretrained(folder)
     model.push_to_hub("owner/pushed")
-    model.save_pretrained(tmp_path / "saved", push_to_hub=True, repo_id="owner/saved")
+    model.save_pretrained(folder, push_to_hub=True, repo_id="owner/saved")
     for repo in ("owner/pushed", "owner/saved"):
         own = load_decoder_tokenizer(repo)
         assert own is not None and own.get_vocab() == model.decoder_tokenizer.get_vocab()
