@@ -26,6 +26,8 @@ from huggingface_hub.errors import (
 CLIENT_ERRORS = (HTTPError, OSError, RuntimeError, JSONDecodeError)
 
 LONGEST_PAUSE = 60.0  # seconds that a Hub which names a time is waited for
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 _TOKEN = re.compile(r"\b(?:hf|api_org)_[A-Za-z0-9]{16,}|(?<=Bearer )\S+")
 
@@ -111,7 +113,12 @@ def explain(error: BaseException, repo_id: str) -> str:
         if constants.HF_HUB_OFFLINE:
             return f"{repo_id} is not in the cache, and HF_HUB_OFFLINE is set. Unset it."
         return f"the Hub could not be reached for {repo_id}, and the cache lacks a file. Try later."
-    if _is_disk_full(error):
+    if _has_number(error, _REFUSED):
+        return (
+            f"a file of this machine may not be written ({one_line(error)}). Set HF_HOME to a "
+            f"folder that may, now {constants.HF_HOME}."
+        )
+    if _has_number(error, _FULL):
         return (
             f"the disk is full, or a file may not grow that large ({one_line(error)}). Make room, "
             f"or set HF_HOME to a folder on another disk, now {constants.HF_HOME}."
@@ -170,12 +177,11 @@ def _retry_after(error: BaseException) -> str:
     )
 
 
-def _is_disk_full(error: BaseException) -> bool:
-    """Of Python's own writes by their number, of Xet's, which raise RuntimeError, by its text."""
-    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+def _has_number(error: BaseException, numbers: tuple[int, ...]) -> bool:
+    """Of Python's own errors by their number, of Xet's, which are RuntimeError, by its text."""
     if isinstance(error, OSError):
-        return error.errno in full
-    return any(f"(os error {number})" in str(error) for number in full)
+        return error.errno in numbers
+    return any(f"(os error {number})" in str(error) for number in numbers)
 
 
 def _server_text(error: BaseException) -> str:

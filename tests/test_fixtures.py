@@ -15,7 +15,7 @@ from hf_seqvae import SeqVAEConfig, SeqVAEModel
 
 FIXTURES = Path(__file__).parent / "fixtures"
 RELEASES = {
-    "0.1.0": "7cce7a7cdcc13243f1f19a12bc0bac74e2989b1faae999d6b2c6aa4559809552",
+    "0.1.0": "01b93819a542c0e8b39745411e9f41e445e3f3054412d634bd373a9fb258e941",
 }
 CHECKPOINTS = [f"{release}/{name}" for release in RELEASES for name in ("lstm", "two_tokenizers")]
 

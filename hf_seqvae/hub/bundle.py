@@ -23,7 +23,7 @@ MANIFEST = "hf_seqvae_files.json"  # which files are ours, for the next publish
 MAX_SHARD_SIZE = "5GB"
 
 # all that goes up beside weights, code and card: files that are not named here stay at home
-_TOKENIZER_FILES = (
+TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -80,7 +80,7 @@ def make_bundle(
     for name in (CONFIG_NAME, GENERATION_CONFIG_NAME):
         _copy(model / name, folder / name)
     for part in ("", DECODER_TOKENIZER):
-        for name in _TOKENIZER_FILES:
+        for name in TOKENIZER_FILES:
             _copy(model / part / name, folder / part / name)
     carry_code(model, folder)
     copy_weights(model, folder, size)

@@ -30,8 +30,8 @@ logger = logging.getLogger(__name__)
 PAUSES = (1.0, 4.0)  # seconds before the second and the third try
 
 # neither code nor pickles, which could run anything, nor pictures and weights of something else
-_NEEDED = re.compile(
-    r"(decoder_tokenizer/)?(?!adapter_)[^/]+\.(json|txt|jinja|model)"
+NEEDED = re.compile(
+    r"(decoder_tokenizer/)?(?!adapter_)[^/]+\.(json|txt|jinja|model|codes|tokenizer)"
     r"|model(-\d{5}-of-\d{5})?\.safetensors"
 )
 _Answer = TypeVar("_Answer")
@@ -82,7 +82,7 @@ def fetch(repo_id: str, *, revision: str | None = None) -> Path:
             cached.name[:8],
         )
         return cached
-    rows = [row for row in info.siblings or [] if _NEEDED.fullmatch(row.rfilename)]
+    rows = [row for row in info.siblings or [] if NEEDED.fullmatch(row.rfilename)]
     if CONFIG_NAME not in {row.rfilename for row in rows}:
         raise ValueError(
             f"{repo_id} holds no model: it has no {CONFIG_NAME}. Give the id of a repository that "

@@ -18,7 +18,8 @@ from transformers import AutoModel, BertConfig, BertModel
 
 from hf_seqvae import SeqVAEConfig
 from hf_seqvae.hub import HubError, publish
-from hf_seqvae.latent_space import load_model, load_scorable
+from hf_seqvae.hub.bundle import TOKENIZER_FILES
+from hf_seqvae.latent_space import fetching, load_model, load_scorable
 from hf_seqvae.model.size_limits import MAX_LAYERS, MAX_WEIGHTS
 
 INDEX = "model.safetensors.index.json"
@@ -266,3 +267,8 @@ def test_a_pickle_beside_safetensors_is_left_where_it_is(hub, folder, mark):
     assert not mark.exists()
     fetched = {path.name for path in os.scandir(constants.HF_HUB_CACHE)}
     assert fetched and not hub.requests(r"resolve/.*\.bin")
+
+
+def test_every_file_of_a_tokenizer_that_is_published_is_fetched():
+    missing = [name for name in TOKENIZER_FILES if not fetching.NEEDED.fullmatch(name)]
+    assert missing == []

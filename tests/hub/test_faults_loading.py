@@ -1,5 +1,6 @@
 """Loading from a Hub that fails: one clear message or the cached copy, and what is kept."""
 
+import errno
 import json
 import logging
 import os
@@ -18,7 +19,7 @@ from hub.wire import OTHER
 from hub_standins import REPO, model_folder
 from huggingface_hub import CommitOperationAdd, HfApi, constants
 
-from hf_seqvae.hub_errors import HubError
+from hf_seqvae.hub_errors import HubError, hub_errors
 from hf_seqvae.latent_space import LatentSpace, fetching, load_model
 
 LARGE_DOWN = "^GET /_cdn/"  # the bytes of a large file, over Xet or LFS
@@ -281,6 +282,23 @@ def test_a_full_disk_is_named_and_the_next_call_goes_on(hub, transport, online, 
         message = failure()
     assert says("the disk is full", message)
     load_model(REPO)
+
+
+@holds("the cache may not be written")
+@pytest.mark.parametrize(
+    "error",
+    [
+        PermissionError(errno.EACCES, "Permission denied", "/cache/blobs"),
+        OSError(errno.EROFS, "Read-only file system", "/cache/blobs"),
+        RuntimeError("I/O error: Permission denied (os error 13)"),  # as Xet puts it
+    ],
+    ids=repr,
+)
+def test_a_cache_that_may_not_be_written_is_not_taken_for_a_network_that_fails(error):
+    with pytest.raises(HubError) as raised, hub_errors(REPO):
+        raise error
+    assert says("the cache may not be written", raised.value)
+    assert "network" not in str(raised.value)
 
 
 # The command line
