@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -125,3 +126,13 @@ def test_a_folder_that_cannot_be_made_is_refused_with_the_cure(tmp_path):
 def test_a_writable_folder_is_left_empty(tmp_path):
     require_writable(tmp_path / "new" / "run")
     assert list((tmp_path / "new" / "run").iterdir()) == []
+
+
+def test_processes_that_try_and_sweep_one_folder_do_not_trip_over_each_other(tmp_path, monkeypatch):
+    """Each writes a probe and removes it, while another may sweep all unfinished writes away."""
+    gone = tmp_path / ".new-probe-of-another-process"
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "iterdir", lambda folder: iter([gone]))
+        sweep(tmp_path)
+    monkeypatch.setattr(Path, "write_bytes", lambda path, data: None)  # swept away at once
+    require_writable(tmp_path)

@@ -93,7 +93,7 @@ def sweep(folder: Path) -> None:
             if path.is_dir():
                 shutil.rmtree(path)
             else:
-                path.unlink()
+                path.unlink(missing_ok=True)  # the probe of another process
 
 
 def require_writable(folder: Path) -> None:
@@ -106,7 +106,7 @@ def require_writable(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f"{_NEW}probe-{uuid.uuid4().hex}"
         probe.write_bytes(b"0")
-        probe.unlink()
+        probe.unlink(missing_ok=True)  # another process of the run may be sweeping the folder
     except OSError as error:
         raise ValueError(
             f"output_dir must be a folder that can be written to, got {str(folder)!r}: "
