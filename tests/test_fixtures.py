@@ -15,7 +15,7 @@ from hf_seqvae import SeqVAEConfig, SeqVAEModel
 
 FIXTURES = Path(__file__).parent / "fixtures"
 RELEASES = {
-    "0.1.0": "01b93819a542c0e8b39745411e9f41e445e3f3054412d634bd373a9fb258e941",
+    "0.1.0": "f03238f6bfbf8c6fe865d787169cae0b37d4021c9b563812cc6ac97a6711fb09",
 }
 CHECKPOINTS = [f"{release}/{name}" for release in RELEASES for name in ("lstm", "two_tokenizers")]
 

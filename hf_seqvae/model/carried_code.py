@@ -25,10 +25,14 @@ class CarriesCode:
 
     def _upload_modified_files(self, working_dir: str, *args: Any, **kwargs: Any) -> Any:
         """What `push_to_hub` and `save_pretrained(push_to_hub=True)` call once all is saved."""
-        if "auto_classes" in vars(type(self)):
-            add_code(working_dir, type(self))
+        self.carry_code(working_dir)
         upload = super()._upload_modified_files  # pyright: ignore[reportAttributeAccessIssue]
         return upload(working_dir, *args, **kwargs)
+
+    def carry_code(self, folder: str | Path) -> None:
+        """Put the code beside the model, which is saved in `folder`, if its class names any."""
+        if "auto_classes" in vars(type(self)):
+            add_code(folder, type(self))
 
 
 def add_code(folder: str | Path, model: type[CarriesCode]) -> None:

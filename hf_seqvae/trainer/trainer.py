@@ -20,6 +20,7 @@ from hf_seqvae.data import (
 )
 from hf_seqvae.engine.checks import check_whole_batch
 from hf_seqvae.evaluation import evaluate_bound
+from hf_seqvae.model.carried_code import CarriesCode
 from hf_seqvae.objectives import ConstantSchedule, Objective, summarize
 from hf_seqvae.trainer.checks import (
     check_arguments,
@@ -28,7 +29,7 @@ from hf_seqvae.trainer.checks import (
     check_options,
     check_rows,
 )
-from hf_seqvae.trainer.upload import carry_code, copy_own_files, correct_origin
+from hf_seqvae.trainer.upload import copy_own_files, correct_origin
 
 
 class SeqVAETrainer(Trainer):
@@ -255,7 +256,8 @@ class SeqVAETrainer(Trainer):
         super()._save(output_dir, state_dict)
         if self.hub_model_id is not None and self.args.should_save:
             model = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
-            carry_code(model, Path(output_dir or str(self.args.output_dir)))
+            if isinstance(model, CarriesCode):
+                model.carry_code(output_dir or str(self.args.output_dir))
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
         """As Trainer's, which uploads weights and config and forgets what else a model needs."""

@@ -5,19 +5,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from hf_seqvae.model.carried_code import CarriesCode, add_code
 from hf_seqvae.model.decoder_tokenizer import DECODER_TOKENIZER
 
 # what transformers says of a model without a name, or of one from a folder, is not so
 _STOCK_ORIGIN = re.compile(
     r"^This model (was trained from scratch|is a fine-tuned version of \[.*?\]\(.*?\)) on ", re.M
 )
-
-
-def carry_code(model: Any, folder: Path) -> None:
-    """Puts the code of a model that was saved in `folder` there, if its class carries any."""
-    if isinstance(model, CarriesCode) and "auto_classes" in vars(type(model)):
-        add_code(folder, type(model))
 
 
 def copy_own_files(checkpoint: Path, folder: Path) -> None:
