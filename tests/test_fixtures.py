@@ -15,7 +15,7 @@ from hf_seqvae import SeqVAEConfig, SeqVAEModel
 
 FIXTURES = Path(__file__).parent / "fixtures"
 RELEASES = {
-    "0.1.0": "f03238f6bfbf8c6fe865d787169cae0b37d4021c9b563812cc6ac97a6711fb09",
+    "0.1.0": "ee0e19b1fc15bbac85d82f57c77dc313bfd3e2568ab88ac2bb30bf3cd538eccd",
 }
 CHECKPOINTS = [f"{release}/{name}" for release in RELEASES for name in ("lstm", "two_tokenizers")]
 

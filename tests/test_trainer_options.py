@@ -81,6 +81,19 @@ def test_a_model_trains_as_without_it(tmp_path, monkeypatch, settings, tolerance
     assert other == pytest.approx(plain, abs=tolerance)
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # torch's own
+def test_a_compiled_model_takes_batches_of_every_size(tmp_path):
+    """Texts of many lengths, the last batch of an epoch short, posterior samples on."""
+    torch._dynamo.reset()
+    lasting = {"num_train_epochs": 2, "max_steps": -1, "per_device_train_batch_size": 5}
+    plain = trained(tmp_path, tiny_model(), **lasting)
+    compiled = trained(tmp_path, tiny_model(), **lasting, **COMPILED)
+    assert plain.state.global_step == 20  # 48 rows in batches of 5: the last has 3
+    assert_close(weights(compiled.model), weights(plain.model), rtol=0, atol=1e-4)
+    assert compiled.evaluate()["eval_elbo"] == pytest.approx(plain.evaluate()["eval_elbo"], abs=0.1)
+
+
 def test_layers_computed_twice_give_the_same_weights(tmp_path):
     """Posterior samples on: what is computed again has to meet the same latents."""
     plain, twice = attention_model(), attention_model()

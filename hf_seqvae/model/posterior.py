@@ -39,12 +39,8 @@ class DiagonalGaussian:
         """Draws exactly `num_samples` latents by reparametrisation, (S, B, Z)."""
         if num_samples < 1:
             raise ValueError(f"num_samples must be at least 1, got {num_samples}.")
-        noise = torch.randn(
-            (num_samples, *self.mean.shape),
-            generator=generator,
-            dtype=self.mean.dtype,
-            device=self.mean.device,
-        )
+        # not torch.randn(generator=None): a compiled model could not take a second batch size
+        noise = self.mean.new_empty(num_samples, *self.mean.shape).normal_(generator=generator)
         return self.mean + torch.exp(0.5 * self.logvar) * noise
 
     def log_prob(self, latents: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from torch._dynamo.testing import CompileCounter
 from torch.distributions import Independent, Normal, kl_divergence
 from torch.testing import assert_close
 
@@ -55,6 +56,20 @@ def test_kl_of_bf16_parameters_is_computed_in_float32():
 
 def test_kl_of_the_prior_is_exactly_zero():
     assert not kl_to_standard_normal(torch.zeros(4), torch.zeros(4)).any()
+
+
+def test_draws_are_compiled_once_for_every_number_of_rows():
+    """torch.randn(generator=None) is an error in a graph of changing sizes (torch 2.13)."""
+    counts = CompileCounter()
+    draw = lambda mu, logvar: DiagonalGaussian(mu, logvar).rsample(2)  # noqa: E731
+    compiled = torch.compile(draw, backend=counts, fullgraph=True, dynamic=True)
+    for rows in (4, 3, 7):
+        values = case(shape=(rows, 3))
+        torch.manual_seed(0)
+        found = compiled(*values)
+        torch.manual_seed(0)
+        assert_close(found, draw(*values))
+    assert counts.frame_count == 1
 
 
 def test_log_prob_agrees_with_torch_distributions():
