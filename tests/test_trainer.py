@@ -200,6 +200,9 @@ def test_a_sampling_strategy_that_length_buckets_are_not_is_refused(tmp_path, st
         SeqVAETrainer(tiny_model(), settings)
     with pytest.raises(ValueError, match="drop_last=True leaves rows out"):
         SeqVAETrainer(tiny_model(), arguments(tmp_path, dataloader_drop_last=True))
+    for name in ("bf16_full_eval", "fp16_full_eval"):
+        with pytest.raises(ValueError, match=f"{name}=True would evaluate at other weights"):
+            SeqVAETrainer(tiny_model(), arguments(tmp_path, **{name: True}))
 
 
 def test_group_by_length_is_what_the_length_buckets_do(tmp_path):

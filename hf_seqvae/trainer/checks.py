@@ -37,6 +37,12 @@ def check_arguments(args: TrainingArguments) -> None:
             "dataloader_drop_last=True leaves rows out of every epoch, and SeqVAETrainer reads "
             "each once. Leave it out."
         )
+    for name in ("bf16_full_eval", "fp16_full_eval"):
+        if getattr(args, name):
+            raise ValueError(
+                f"{name}=True would evaluate at other weights than those that are trained, and "
+                "SeqVAETrainer's bound is of the latter. Leave it out."
+            )
     if args.hub_token is not None:
         raise ValueError(
             "hub_token would be saved in training_args.bin, which every push sends to the Hub. "
