@@ -162,3 +162,13 @@ def test_a_run_that_ends_far_from_the_rate_says_so():
 def test_a_rate_that_still_rises_at_the_smallest_beta_is_not_out_of_reach():
     controller = TargetRate(rate=11.0, patience=50)
     simulate(controller, 1200, lag=0.005)  # slower than the patience, but rising all the while
+
+
+def test_a_rate_that_still_falls_at_the_largest_beta_is_not_out_of_reach():
+    controller = TargetRate(rate=1.0, patience=300, integral_gain=0.01)
+    for step in range(2000):
+        controller.observe(8.0 * 0.999**step)  # to 1.08: a quarter less in each patience
+    assert controller(2000) == 1.0
+    with pytest.raises(ValueError, match="1 nats is out of reach.*no longer falls"):
+        for _ in range(2000):
+            controller.observe(1.08)

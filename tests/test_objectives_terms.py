@@ -6,7 +6,13 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from hf_seqvae.objectives import KL_TERMS, ConstantSchedule, Objective, mmd_to_standard_normal
+from hf_seqvae.objectives import (
+    KL_TERMS,
+    ConstantSchedule,
+    Objective,
+    mmd_to_standard_normal,
+    summarize,
+)
 
 KL = [[0.0, 0.1, 0.5], [2.0, 0.3, 0.2]]  # sentences of 0.6 and 2.5 nats; means 1.0, 0.2, 0.35
 
@@ -56,6 +62,20 @@ def test_a_term_is_its_formula_in_value_and_gradient(name):
 def test_the_mean_of_a_batch_term_is_the_function_of_the_mean(name, amount, mean):
     kl = torch.tensor(KL)
     assert KL_TERMS[name].function(kl, amount, kl.mean(0)).mean().item() == pytest.approx(mean)
+
+
+@pytest.mark.parametrize("name", KL_TERMS)
+def test_an_objective_judges_a_term_by_the_mean_over_its_real_sentences(name):
+    amount, values, gradient = BY_HAND[name]
+    kl = torch.tensor([KL[0], [9.0, 9.0, 9.0], KL[1]], requires_grad=True)  # the second is empty
+    output = SimpleNamespace(
+        reconstruction_nll=torch.zeros(3), kl=kl, num_tokens=torch.tensor([4, 0, 2])
+    )
+    loss, _ = objective_of(name, amount, normalization="sequence")(output, 0)
+    assert loss.item() == pytest.approx(sum(values) / 2)
+    loss.backward()
+    of_real = torch.tensor(gradient, dtype=torch.float32) / 2
+    assert_close(kl.grad, torch.stack([of_real[0], torch.zeros(3), of_real[1]]))
 
 
 def output_of(rows, weight) -> SimpleNamespace:
@@ -171,6 +191,7 @@ def test_the_loss_adds_the_mmd_of_the_real_rows_in_nats_a_sentence(normalization
     mmd = mmd_to_standard_normal(output.latents)
     assert loss.item() == pytest.approx(without.item() + 3.0 * mmd.item() * 8 / items, rel=1e-5)
     assert logs["mmd"].item() == pytest.approx(8 * mmd.item())
+    assert summarize(logs, 0.1)["mmd"] == pytest.approx(mmd.item())
     output.num_tokens[2:5] = 0
     output.latents[3] = float("nan")
     loss, _ = Objective(normalization="sequence", mmd_weight=3.0)(output, 0)
