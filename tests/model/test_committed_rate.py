@@ -46,6 +46,16 @@ def test_a_rate_that_float32_cannot_hold_has_no_cap(rate):
 # the guarantee
 
 
+def test_the_head_has_a_bias_free_map_and_no_other_parameter():
+    head = CommittedRatePosterior(6, 4, committed_rate=1.0)
+    assert [name for name, _ in head.named_parameters()] == ["projection.weight"]
+
+
+@pytest.mark.parametrize("rate", [4e-6, 160.0])
+def test_the_smallest_and_the_largest_rate_of_a_latent_size_are_taken(rate):
+    assert rate_model(rate).config.latent_size == 4
+
+
 @given(
     rate=st.floats(0.01, 100.0),
     latent_size=st.sampled_from([4, 16, 32]),

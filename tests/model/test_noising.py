@@ -355,3 +355,8 @@ def test_the_words_survive_a_save(tmp_path):
     made.save_pretrained(tmp_path)
     loaded = type(made).from_pretrained(tmp_path)
     assert (loaded.input_noise, loaded.shuffle_distance) == ("shuffle", 5)
+
+
+def test_the_smallest_distance_and_vocabulary_are_taken():
+    config(input_noise="shuffle", shuffle_distance=1)
+    config(input_noise="substitution", input_noise_rate=0.1, encoder=gpt2(vocab_size=5))
