@@ -88,6 +88,14 @@ def test_dispersion_begins_before_training(drawn):
     assert line.get_xydata().tolist() == [[0.0, pytest.approx(0.3)], [1.0, 4.0], [2.0, 5.0]]
 
 
+def test_a_run_that_begins_far_above_the_others_does_not_flatten_them(drawn):
+    first = {"epoch": 0.5, "eval/kl": 250.0, "eval/mutual_information": 3.0}
+    high = {**RUNS[0], "name": "high", "validations": [first, *RUNS[0]["validations"]]}
+    usage_over_training([*RUNS, high], "unused.png")
+    assert [axis.get_yscale() for axis in drawn[0].axes] == ["symlog", "linear"]
+    assert drawn[0].axes[0].get_ylim()[1] > 250.0
+
+
 def test_dispersion_against_usage_has_a_panel_for_each_pair_and_its_correlation(drawn):
     texts = {("initial_pooled_variance", "kl"): "Spearman +0.50"}
     dispersion_against_usage(RUNS, "unused.png", correlations=texts)
@@ -102,6 +110,9 @@ def test_a_colour_is_a_pooling_and_a_shape_what_differs_within_it():
     looks = looks_of(runs)
     assert looks["last_a"].colour == looks["last_b"].colour != looks["max_a"].colour
     assert looks["last_a"].marker == looks["max_a"].marker != looks["last_b"].marker
+    eight = looks_of([{"name": str(place), "pooling": "last"} for place in range(8)]).values()
+    assert len({look.colour for look in eight}) == 1
+    assert len({look.line for look in eight}) == len({look.marker for look in eight}) == 8
 
 
 def test_many_runs_of_one_pooling_all_look_different():

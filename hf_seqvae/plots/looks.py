@@ -8,7 +8,18 @@ from matplotlib.lines import Line2D
 
 from hf_seqvae.plots.style import PALETTE
 
-_MARKERS, _LINES = "osD^vPX*", ("-", "--", ":", "-.")
+_MARKERS = "osD^vPX*"
+# a dash is (offset, (points drawn, left out, ...))
+_LINES = (
+    "-",
+    "--",
+    ":",
+    "-.",
+    (0, (8, 3)),
+    (0, (3, 1, 1, 1, 1, 1)),
+    (0, (1, 4)),
+    (0, (8, 2, 2, 2)),
+)
 # the statistics of the pooled features, and how axes call them
 DISPERSIONS = (
     ("pooled_variance", "tr Cov"),
@@ -22,7 +33,7 @@ class Look(NamedTuple):
 
     colour: str
     marker: str
-    line: str
+    line: Any
 
 
 def looks_of(runs: Sequence[Mapping[str, Any]]) -> dict[str, Look]:

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
 from hf_seqvae.plots import style
 from hf_seqvae.plots.looks import DISPERSIONS, Look, looks_of, name_runs
@@ -15,6 +16,9 @@ Run = Mapping[str, Any]
 
 def usage_over_training(runs: Sequence[Run], out_path: str | Path) -> Path:
     """Draws KL and mutual information of the validations over the epochs, a line a run and seed.
+
+    Where one run goes far above what all end with (an autoencoder that becomes a VAE), the axis is
+    logarithmic above 1 nat.
 
     Args:
         runs: of each seed "name", "pooling" and "validations", lines of its log.
@@ -27,6 +31,7 @@ def usage_over_training(runs: Sequence[Run], out_path: str | Path) -> Path:
         _lines_over_epochs(axis, runs, looks, key)
         style.dress(axis, f"{title}, validation", "nats a sentence")
         if axis.lines:
+            _let_the_end_be_seen(axis)
             axis.set_ylim(bottom=min(0.0, axis.dataLim.ymin))
     name_runs(figure.axes[-1], looks, lines=True)
     return style.save(figure, out_path)
@@ -67,3 +72,11 @@ def _lines_over_epochs(
             )
     axis.set_xlabel("epoch", fontsize=11)
     axis.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
+
+
+def _let_the_end_be_seen(axis: Axes) -> None:
+    """Logarithmic above 1 where a line has been more than ten times as high as any ends."""
+    ends = max(np.asarray(line.get_ydata(), dtype=float)[-1] for line in axis.lines)
+    if axis.dataLim.ymax > 10.0 * max(1.0, ends):
+        axis.set_yscale("symlog", linthresh=1.0)
+        axis.yaxis.set_major_formatter(ScalarFormatter())
