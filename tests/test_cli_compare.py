@@ -300,6 +300,16 @@ def test_a_model_without_latents_is_measured_exactly(tmp_path, monkeypatch):
     )
     assert result.figures["kl"] is result.figures["initial_pooled_variance"] is None
     assert "without latents" in result.reasons["kl"]
+    for name, text in (("report.json", '{"test": '), ("report.json", "{}"), ("initial.json", "[]")):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(ValueError, match=f"{name} is damaged. Remove it and give the same"):
+            read_result(job)
+        (tmp_path / name).unlink()
+        costs = (tmp_path / "cost.jsonl").read_bytes()
+        run_job(job)
+        assert (tmp_path / "cost.jsonl").read_bytes() == costs  # no step was made
+        again = read_result(job)
+        assert (again.state, again.figures) == (result.state, result.figures)
 
 
 def test_a_killed_job_goes_on_where_it_was(tmp_path, monkeypatch):

@@ -1,9 +1,11 @@
 """What the folder of a job holds: its figures, its cost, its curves, and how far it has come."""
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -95,7 +97,11 @@ class Result:
 
 
 def read_result(job: Job) -> Result:
-    """The result of a job, from its folder; of an unfinished one how far it has come."""
+    """The result of a job, from its folder; of an unfinished one how far it has come.
+
+    Raises:
+        ValueError: a file of a finished one is damaged.
+    """
     progress = follow(job)
     return _measured(progress) if progress.state == FINISHED else progress
 
@@ -109,11 +115,23 @@ def follow(job: Job) -> Result:
     return Result(job, job.state(), last["epoch"], last["step"], validations=validations)
 
 
+def _read_json(path: Path, *keys: str) -> dict[str, Any]:
+    values: Any = None
+    with contextlib.suppress(ValueError):  # no JSON, or no text
+        values = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(values, dict) or any(key not in values for key in keys):
+        raise ValueError(
+            f"{path} is damaged. Remove it and give the same command again: what it held is "
+            "measured anew, and nothing is trained again."
+        )
+    return values
+
+
 def _measured(result: Result) -> Result:
     job = result.job
     sampled = read_report(job.folder / EVALUATION_NAME)
-    values = json.loads((job.folder / "report.json").read_text(encoding="utf-8"))
-    whole = Report.from_dict(values[job.evaluation.split])
+    split = job.evaluation.split
+    whole = Report.from_dict(_read_json(job.folder / "report.json", split)[split])
     exact = "exact_model_nll" in sampled.figures
     figures: dict[str, Any] = {}
     reasons: dict[str, str] = {}
@@ -133,7 +151,7 @@ def _measured(result: Result) -> Result:
         take(name, sampled, "exact_model_nll" if exact and name == LIKELIHOOD else source)
     for name in OF_SPLIT:
         take(name, whole, name)
-    initial = json.loads((job.folder / INITIAL_NAME).read_text(encoding="utf-8"))
+    initial = _read_json(job.folder / INITIAL_NAME)
     for name in OF_SPLIT:
         if name.startswith("pooled_"):
             figures[f"initial_{name}"] = initial.get(name)
