@@ -1,6 +1,8 @@
 """What other processes run for the tests of evaluation: two that share the work, or a slow one."""
 
+import atexit
 import json
+import os
 import sys
 import time
 from contextlib import contextmanager
@@ -70,6 +72,9 @@ def counted(pause: float = 0.0):
 
 def in_two_processes(folder: Path) -> None:
     """The same evaluations as one process makes, and one that a single process had begun."""
+    # registered first, so called last: what the interpreter ends with
+    left = folder / f"left-{os.environ['RANK']}"
+    atexit.register(lambda: left.write_text(str(not torch.distributed.is_initialized())))
     processes = launched_processes(cpu=True)
     for name, into in (("alone", None), ("begun", folder / "begun")):
         model = BagByPosition()

@@ -228,3 +228,7 @@ def test_two_processes_report_what_one_does(two_processes, name, encoded, decode
 
 def test_two_processes_write_the_report_of_one(two_processes):
     assert_same_report(read_report(two_processes / "measured"), measured(None))
+
+
+def test_two_processes_leave_their_group_before_they_end(two_processes):
+    assert [(two_processes / f"left-{rank}").read_text() for rank in (0, 1)] == ["True", "True"]

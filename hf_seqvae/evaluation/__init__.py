@@ -5,7 +5,7 @@ from hf_seqvae.evaluation.comparison import Difference, compare
 from hf_seqvae.evaluation.corpus import evaluate
 from hf_seqvae.evaluation.floor import ChangedTextError, exact_nlls
 from hf_seqvae.evaluation.measuring import measure, read_report
-from hf_seqvae.evaluation.processes import Processes, launched_processes
+from hf_seqvae.evaluation.processes import Processes, launched_processes, leave_at_exit
 from hf_seqvae.evaluation.report import Figure, Report
 from hf_seqvae.evaluation.trainer_metrics import trainer_metrics
 
@@ -20,6 +20,7 @@ __all__ = [
     "evaluate_bound",
     "exact_nlls",
     "launched_processes",
+    "leave_at_exit",
     "measure",
     "read_report",
     "trainer_metrics",

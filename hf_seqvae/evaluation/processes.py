@@ -1,5 +1,6 @@
 """The processes of an evaluation: which share is mine, and what the others found."""
 
+import atexit
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -58,8 +59,24 @@ def launched_processes(*, cpu: bool = False) -> Processes:
     from accelerate.utils import gather_object
 
     state = PartialState(cpu=cpu or not torch.accelerator.is_available())
+    leave_at_exit()
     return Processes(
         rank=state.process_index,
         count=state.num_processes,
         gather=lambda value: gather_object([value]),
     )
+
+
+def leave_at_exit() -> None:
+    """Leave the group of processes, if there is one, before the interpreter ends.
+
+    Threads of gloo that still wait then would abort a process whose work is done.
+    """
+    atexit.register(_leave)
+
+
+def _leave() -> None:
+    from torch import distributed
+
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
