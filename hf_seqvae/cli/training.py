@@ -119,17 +119,13 @@ def _accelerator(recipe: "Recipe", device: str | None) -> "Accelerator | None":
         )
     from accelerate import Accelerator
 
-    from hf_seqvae.evaluation import leave_at_exit
-
     training = recipe.training
-    accelerator = Accelerator(
+    return Accelerator(
         cpu=True,
         mixed_precision=training.mixed_precision,
         log_with=list(training.trackers) or None,
         project_dir=str(Path(str(recipe.output_dir)) / "trackers"),
     )
-    leave_at_exit()
-    return accelerator
 
 
 def _quiet_datasets() -> None:

@@ -9,8 +9,6 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 
-from hf_seqvae.evaluation import leave_at_exit
-
 logger = logging.getLogger(__name__)
 
 _CPU_LAUNCH = "ACCELERATE_USE_CPU=true python -m torch.distributed.run --nproc_per_node {count} ..."
@@ -41,7 +39,6 @@ def build_accelerator(
         log_with=list(trackers) or None,
         project_dir=None if project_dir is None else str(project_dir),
     )
-    leave_at_exit()
     check_accelerator(accelerator, mixed_precision, num_processes)
     return accelerator
 

@@ -42,7 +42,7 @@ from hf_seqvae.engine.progress import Progress
 from hf_seqvae.engine.settings import total_steps
 from hf_seqvae.engine.watchers import Curves, Trackers, Watcher
 from hf_seqvae.engine.weights import quiet_transformers
-from hf_seqvae.evaluation import Report, evaluate
+from hf_seqvae.evaluation import Report, evaluate, leave_at_exit
 from hf_seqvae.model.modeling_lstm import SeqVAELSTMForCausalLM
 from hf_seqvae.model.modeling_seqvae import SeqVAEModel
 from hf_seqvae.recipe import Recipe
@@ -125,6 +125,7 @@ def train(
             trackers=training.trackers,
             project_dir=folder / "trackers",
         )
+    leave_at_exit()
     with accelerator.main_process_first():  # the others find the first one's cache
         text = prepare_text(recipe)
     engine = _build_engine(recipe, text, accelerator, folder)

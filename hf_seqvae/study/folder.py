@@ -66,10 +66,15 @@ def read_job_file(path: Path) -> dict[str, Any]:
     return _read(path, _JOB_KEYS, cure)
 
 
-def _read(path: Path, keys: Mapping[str, type], cure: str) -> dict[str, Any]:
-    values: Any = None
+def read_json(path: Path) -> Any:
+    """What a file says in JSON; None where it is damaged."""
     with contextlib.suppress(ValueError):  # no JSON, or no text
-        values = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
+    return None
+
+
+def _read(path: Path, keys: Mapping[str, type], cure: str) -> dict[str, Any]:
+    values = read_json(path)
     if isinstance(values, dict) and values.get("format", FORMAT) != FORMAT:
         raise ValueError(
             f"{path} was written by another version (format {values['format']!r}, this one has "

@@ -1,8 +1,6 @@
 """What the folder of a job holds: its figures, its cost, its curves, and how far it has come."""
 
-import contextlib
 import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +11,7 @@ import numpy as np
 from hf_seqvae.evaluation import Report, read_report
 from hf_seqvae.plots import read_log
 from hf_seqvae.study.cost import read_costs
-from hf_seqvae.study.folder import COST_NAME, EVALUATION_NAME, INITIAL_NAME
+from hf_seqvae.study.folder import COST_NAME, EVALUATION_NAME, INITIAL_NAME, read_json
 from hf_seqvae.study.plan import FINISHED, Job
 
 NO_LATENTS = "a model without latents has none"
@@ -115,10 +113,8 @@ def follow(job: Job) -> Result:
     return Result(job, job.state(), last["epoch"], last["step"], validations=validations)
 
 
-def _read_json(path: Path, *keys: str) -> dict[str, Any]:
-    values: Any = None
-    with contextlib.suppress(ValueError):  # no JSON, or no text
-        values = json.loads(path.read_text(encoding="utf-8"))
+def _read(path: Path, *keys: str) -> dict[str, Any]:
+    values = read_json(path)
     if not isinstance(values, dict) or any(key not in values for key in keys):
         raise ValueError(
             f"{path} is damaged. Remove it and give the same command again: what it held is "
@@ -131,7 +127,7 @@ def _measured(result: Result) -> Result:
     job = result.job
     sampled = read_report(job.folder / EVALUATION_NAME)
     split = job.evaluation.split
-    whole = Report.from_dict(_read_json(job.folder / "report.json", split)[split])
+    whole = Report.from_dict(_read(job.folder / "report.json", split)[split])
     exact = "exact_model_nll" in sampled.figures
     figures: dict[str, Any] = {}
     reasons: dict[str, str] = {}
@@ -151,7 +147,7 @@ def _measured(result: Result) -> Result:
         take(name, sampled, "exact_model_nll" if exact and name == LIKELIHOOD else source)
     for name in OF_SPLIT:
         take(name, whole, name)
-    initial = _read_json(job.folder / INITIAL_NAME)
+    initial = _read(job.folder / INITIAL_NAME)
     for name in OF_SPLIT:
         if name.startswith("pooled_"):
             figures[f"initial_{name}"] = initial.get(name)
