@@ -19,6 +19,7 @@ from transformers import get_scheduler
 from hf_seqvae import Objective
 from hf_seqvae.engine import InnerLoop, PlateauHalving
 from hf_seqvae.engine.checkpoint import Checkpoints
+from hf_seqvae.engine.log import RunLog
 from hf_seqvae.model.modeling_seqvae import SeqVAEModel
 from hf_seqvae.objectives import TargetRate
 
@@ -231,6 +232,14 @@ def test_a_log_that_lost_lines_is_refused(partial):
     (partial[0] / "log.jsonl").write_text("")
     with pytest.raises(ValueError, match="fewer than the .* of its checkpoint"):
         run(partial[0], "adam")
+
+
+def test_a_damaged_line_of_the_log_is_named_with_the_cure(partial):
+    log = RunLog(partial[0] / "log.jsonl")
+    assert log.read() == read_log(partial[0], with_times=True)
+    log.path.write_text("{" + log.path.read_text())
+    with pytest.raises(ValueError, match=r"log.jsonl, line 1, is not JSON.*Remove the line"):
+        log.read()
 
 
 def test_every_checkpoint_is_a_loadable_model_and_holds_no_pickled_code(partial):

@@ -135,3 +135,23 @@ def test_a_line_that_a_kill_cut_short_is_left_out(tmp_path):
     path = tmp_path / "cost.jsonl"
     path.write_text("[10, 3.0, 1.5]\n[20, 6.")
     assert read_costs(path) == [Cost(10, 3.0, 1.5)]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('[20, 6."', "line 2, is not JSON"),
+        ("[20, 6.0]", r"a line, got \[20, 6.0\]. Remove the line"),
+        ('["20", 6.0, 3.0]', r"a line, got \['20'"),
+        ("{}", "a line, got {}"),
+        ("20", "a line, got 20"),
+    ],
+)
+def test_a_damaged_line_is_an_error_that_names_its_cure(tmp_path, line, message):
+    path = tmp_path / "cost.jsonl"
+    whole = "[10, 3.0, 1.5]\n{}[30, 9.0, 4.5]\n"
+    path.write_text(whole.format(line + "\n"))
+    with pytest.raises(ValueError, match=message):
+        read_costs(path)
+    path.write_text(whole.format(""))
+    assert read_costs(path) == [Cost(10, 3.0, 1.5), Cost(30, 9.0, 4.5)]

@@ -99,7 +99,13 @@ class RunLog:
             os.truncate(self.path, length)
 
     def read(self) -> list[dict[str, Any]]:
-        """All lines."""
+        """All lines.
+
+        Raises:
+            ValueError: one of them is damaged.
+        """
         if not self.path.exists():
             return []
-        return [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines()]
+        from hf_seqvae.plots import read_log  # matplotlib takes a second
+
+        return read_log(self.path)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hf_seqvae.engine.progress import Progress
+from hf_seqvae.plots import read_log
 
 
 class Cost(NamedTuple):
@@ -68,8 +69,18 @@ class Stopwatch:
 
 
 def read_costs(path: Path) -> list[Cost]:
-    """What a `Stopwatch` wrote, by step; a line that a kill cut short is left out."""
+    """What a `Stopwatch` wrote, by step; a line that a kill cut short is left out.
+
+    Raises:
+        ValueError: any other line is damaged.
+    """
     if not path.is_file():
         return []
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    return [Cost(*json.loads(line)) for line in lines if line.endswith("\n")]
+    records: list[Any] = read_log(path)
+    for record in records:
+        if not isinstance(record, list) or [type(item) for item in record] != [int, float, float]:
+            raise ValueError(
+                f"{path} must hold a list [step, wall seconds, CPU seconds] a line, got "
+                f"{record!r}. Remove the line or restore the file."
+            )
+    return [Cost(*record) for record in records]
