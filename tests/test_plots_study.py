@@ -120,6 +120,24 @@ def test_many_runs_of_one_pooling_all_look_different():
     assert len(set(looks.values())) == 20
 
 
+@pytest.mark.parametrize("count", [1, 28, 60])
+@pytest.mark.parametrize("letters", [5, 30])
+@pytest.mark.parametrize(
+    "picture", [usage_over_training, dispersion_over_training, rate_distortion]
+)
+def test_every_run_is_named_inside_the_picture(drawn, picture, count, letters):
+    runs = [run(f"{place}".rjust(letters, "m"), "max", 30.0, 1.0) for place in range(count)]
+    picture(runs, "unused.png")
+    (figure,) = drawn
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [run["name"] for run in runs]
+    box, page = legend.get_window_extent(), figure.bbox
+    assert page.x0 <= box.x0 and box.x1 <= page.x1 and page.y0 <= box.y0 and box.y1 <= page.y1
+    assert all(axis.get_window_extent().x1 <= box.x0 for axis in figure.axes)
+    assert min(axis.get_window_extent().width for axis in figure.axes) >= 250
+
+
 def test_a_picture_has_something_on_it(tmp_path):
     image = imread(rate_distortion(RUNS, tmp_path / "new" / "rate.png"))
     assert image.shape[0] > 500 and image.std() > 0.05

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from cli_standins import call
+from hub_standins import language_model_folder
 
 from hf_seqvae import recipe as recipes
 from hf_seqvae.data import Collator
@@ -72,3 +74,20 @@ def test_the_cost_of_aggressive_updates_counts_their_inner_loop(tmp_path, monkey
     lagging = script["trained"]("quickstart", [*TINY, *settings], "aggressive", 1, str(tmp_path))
     torch.set_num_threads(threads)
     assert joint["inner_updates"] == 0 and 2 <= lagging["inner_updates"] <= 4
+
+
+def test_the_lstm_in_numpy_gives_the_exact_nll_of_the_librarys(tmp_path, monkeypatch, capsys):
+    folder, text = language_model_folder(tmp_path / "lm"), tmp_path / "text.txt"
+    sentences = ["the girl reads a book .", "a zebra sleeps .", "dog", "the zebra sees the zebra ."]
+    text.write_text("\n\n".join(sentences) + "\n")
+    run_script("lm_in_numpy.py", monkeypatch, str(folder), str(text))
+    said = capsys.readouterr().out.replace(",", "").split()
+    monkeypatch.chdir(tmp_path)
+    figures = json.loads(call("evaluate", folder, text, "--json").stdout)["figures"]
+    nll, perplexity = (figures[name]["value"] for name in ("exact_model_nll", "token_perplexity"))
+    assert (said[4], said[6]) == ("4", "21")  # 17 words and four ends
+    assert float(said[0]) == pytest.approx(nll, abs=2e-4)
+    assert float(said[-1]) == pytest.approx(perplexity, abs=2e-4)
+    text.write_text("\n \n")
+    with pytest.raises(SystemExit, match="holds no sentence"):
+        run_script("lm_in_numpy.py", monkeypatch, str(folder), str(text))

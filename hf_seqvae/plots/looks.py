@@ -1,10 +1,12 @@
 """How the runs of a study are told apart: a colour, a marker and a kind of line each."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.textpath import TextPath
 
 from hf_seqvae.plots.style import PALETTE
 
@@ -20,6 +22,7 @@ _LINES = (
     (0, (1, 4)),
     (0, (8, 2, 2, 2)),
 )
+_LETTERS, _ENTRY_HEIGHT = 9, 0.22  # of a name in the legend: points, inches
 # the statistics of the pooled features, and how axes call them
 DISPERSIONS = (
     ("pooled_variance", "tr Cov"),
@@ -57,15 +60,21 @@ def looks_of(runs: Sequence[Mapping[str, Any]]) -> dict[str, Look]:
     return {name: _look(place, place // len(PALETTE)) for place, name in enumerate(names)}
 
 
-def name_runs(axis: Axes, looks: Mapping[str, Look], *, lines: bool = False) -> None:
-    """The legend of all runs, right of the axes."""
+def name_runs(figure: Figure, looks: Mapping[str, Look], *, lines: bool = False) -> None:
+    """The legend of all runs, right of the axes; each column of it widens the figure."""
     handles = [
         Line2D([], [], color=look.colour, ls=look.line, lw=1.8, label=name)
         if lines
         else Line2D([], [], color=look.colour, ls="", marker=look.marker, ms=8, label=name)
         for name, look in looks.items()
     ]
-    axis.legend(handles=handles, fontsize=9, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    width, height = figure.get_size_inches()
+    columns = math.ceil(len(handles) / max(1, int(height / _ENTRY_HEIGHT) - 2))
+    widths = [TextPath((0, 0), name, size=_LETTERS).get_extents().width for name in looks]
+    figure.set_size_inches(width + columns * (0.7 + max(widths, default=0.0) / 72), height)
+    figure.legend(
+        handles=handles, fontsize=_LETTERS, frameon=False, loc="outside right upper", ncols=columns
+    )
 
 
 def _look(colour: int, shape: int) -> Look:

@@ -51,7 +51,7 @@ def rate_distortion(runs: Sequence[Run], out_path: str | Path) -> Path:
         runs: of each seed "name", "pooling", "kl" and "reconstruction_nll".
         out_path: the image; its suffix chooses the format.
     """
-    figure = style.new_figure(9.0, 5.2)
+    figure = style.new_figure(7.0, 5.2)
     axis = figure.subplots()
     looks = looks_of(runs)
     for run in runs:
@@ -71,7 +71,7 @@ def rate_distortion(runs: Sequence[Run], out_path: str | Path) -> Path:
     axis.set_ylim(low, high)
     style.dress(axis, "Rate and distortion", "reconstruction nll, nats a sentence")
     axis.set_xlabel("KL, nats a sentence", fontsize=11)
-    name_runs(axis, looks)
+    name_runs(figure, looks)
     style.caption(
         figure, f"Along a dashed line −ELBO is equal; from one to the next {step:.1f} nats."
     )
@@ -92,7 +92,7 @@ def dispersion_against_usage(
         out_path: the image; its suffix chooses the format.
         correlations: what to write over the panel of (statistic, outcome).
     """
-    figure = style.new_figure(15.0, 12.5)
+    figure = style.new_figure(13.0, 12.5)
     looks = looks_of(runs)
     grid = figure.subplots(4, 3)
     times = (("initial_", "before training"), ("", "after training"))
@@ -107,5 +107,5 @@ def dispersion_against_usage(
             style.dress(axis, correlations.get((prefix + key, outcome), ""), label)
             axis.set_xlabel(f"{title}, {when}", fontsize=11)
             axis.margins(0.1)
-    name_runs(grid[0][-1], looks)
+    name_runs(figure, looks)
     return style.save(figure, out_path)

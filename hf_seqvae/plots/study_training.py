@@ -24,7 +24,7 @@ def usage_over_training(runs: Sequence[Run], out_path: str | Path) -> Path:
         runs: of each seed "name", "pooling" and "validations", lines of its log.
         out_path: the image; its suffix chooses the format.
     """
-    figure = style.new_figure(12.0, 4.8)
+    figure = style.new_figure(10.0, 4.8)
     looks = looks_of(runs)
     panels = (("kl", "KL"), ("mutual_information", "Mutual information"))
     for axis, (key, title) in zip(figure.subplots(1, 2), panels, strict=True):
@@ -33,7 +33,7 @@ def usage_over_training(runs: Sequence[Run], out_path: str | Path) -> Path:
         if axis.lines:
             _let_the_end_be_seen(axis)
             axis.set_ylim(bottom=min(0.0, axis.dataLim.ymin))
-    name_runs(figure.axes[-1], looks, lines=True)
+    name_runs(figure, looks, lines=True)
     return style.save(figure, out_path)
 
 
@@ -45,12 +45,12 @@ def dispersion_over_training(runs: Sequence[Run], out_path: str | Path) -> Path:
             "initial_..." is the point at epoch 0.
         out_path: the image; its suffix chooses the format.
     """
-    figure = style.new_figure(14.0, 4.6)
+    figure = style.new_figure(12.0, 4.6)
     looks = looks_of(runs)
     for axis, (key, title) in zip(figure.subplots(1, 3), DISPERSIONS, strict=True):
         _lines_over_epochs(axis, runs, looks, key)
         style.dress(axis, f"Pooled features: {title}", "")
-    name_runs(figure.axes[-1], looks, lines=True)
+    name_runs(figure, looks, lines=True)
     style.caption(figure, "Epoch 0: before training, on the evaluated split; then validation text.")
     return style.save(figure, out_path)
 
