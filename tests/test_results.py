@@ -1,0 +1,127 @@
+"""The figures copied into README and studies.md are those of the study's own table.json."""
+
+import json
+import re
+import statistics
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "training" / "results"
+STUDIES = (RESULTS / "studies.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+RUNS = {
+    run["name"]: run for run in json.loads((RESULTS / "tatoeba" / "table.json").read_text())["runs"]
+}
+IN_README = {
+    "last state, annealing (plain VAE)": "last_annealing",
+    "max pooling, annealing": "max_annealing",
+    "last state, annealing, free bits of a dimension": "last_free_bits",
+    "max pooling, annealing, free bits of a dimension": "max_free_bits",
+    "last state, held rate": "last_target_rate",
+    "max pooling, held rate": "max_target_rate",
+}
+FLOORS = {
+    "of each dimension, hinge": "free_bits",
+    "of each dimension, mask": "dimension_mask",
+    "of each dimension, mean of the batch": "batch_hinge",
+    "of the whole sentence, mask": "sentence_mask",
+    "of the mean of the batch, mask": "batch_mask",
+}
+CURES = {
+    "z at the output": "output_injection",
+    "one cycle with a zero phase": "cyclical_zero",
+    "a held rate of 3 nats": "target_rate",
+    "free bits of the mean of the batch": "batch_mask",
+    "capacity of 3 nats": "capacity",
+    "free bits of the whole sentence": "sentence_mask",
+    "word dropout 0.3": "word_dropout",
+    "beta 0.4 throughout": "constant_beta",
+    "autoencoder first, masked free bits": "autoencoder_first",
+    "batch normalisation": "batch_norm",
+    "committed rate of 3 nats": "committed_rate",
+    "four cycles": "cyclical",
+    "sigmoid in place of linear annealing": "sigmoid",
+    "no annealing": "no_annealing",
+    "MMD, weight 10": "mmd",
+    "denoising, 0.3 of the words": "denoising",
+    "decoder dropout 0.5": "decoder_dropout",
+}
+
+
+def finished(name: str) -> list[dict]:
+    return [seed for seed in RUNS[name]["seeds"] if seed["state"] == "finished"]
+
+
+def shown(name: str, key: str, digits: int = 2) -> str:
+    """Mean and deviation over the finished seeds, as the tables write them."""
+    values = [seed["figures"][key] for seed in finished(name)]
+    if None in values:
+        return "-"
+    mean = f"{statistics.mean(values):.{digits}f}"
+    return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
+
+
+def means(name: str, key: str) -> str:
+    return shown(name, key).partition(" ")[0] if finished(name) else "-"
+
+
+def rows(text: str, header: str) -> list[list[str]]:
+    """The cells of the rows below the one table whose header begins so."""
+    (table,) = re.findall(rf"^ *\| {re.escape(header)}.*\n((?: *\|.*\n)+)", text, re.MULTILINE)
+    lines = table.splitlines()[1:]
+    return [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in lines]
+
+
+def test_the_tables_have_every_finished_run_and_no_other():
+    names = [name for name in RUNS if finished(name)]
+    assert [re.findall(r"\[(\w+)\]", cells[0])[0] for cells in rows(STUDIES, "run |")] == names
+
+
+@pytest.mark.parametrize("cells", rows(STUDIES, "run |"), ids=lambda cells: cells[0].split("]")[0])
+def test_a_row_of_the_study(cells):
+    name = re.findall(r"\[(\w+)\]", cells[0])[0]
+    difference = RUNS[name]["difference"]
+    against = "baseline"
+    if difference is not None:
+        against = "{value:+.2f} [{low:+.2f}, {high:+.2f}]".format(**difference)
+    assert cells[1:] == [
+        ", ".join(str(seed["seed"]) for seed in finished(name)),
+        shown(name, "nll") + " exact" * (name == "language_model"),
+        against,
+        *(shown(name, key) for key in ("negative_elbo", "reconstruction_nll", "kl")),
+        shown(name, "mutual_information"),
+        shown(name, "active_units", 1),
+        shown(name, "swap_gap"),
+    ]
+
+
+def test_the_rows_in_readme():
+    found = {cells[0]: cells[1:] for cells in rows(README, "run | IW-NLL")}
+    keys = ("nll", "negative_elbo", "kl", "mutual_information", "swap_gap")
+    assert found == {label: [shown(name, key) for key in keys] for label, name in IN_README.items()}
+
+
+def test_the_floors_of_free_bits():
+    found = {cells[0]: cells[1:] for cells in rows(STUDIES, "free bits |")}
+    expected = {}
+    for label, name in FLOORS.items():
+        expected[label] = []
+        for run in (f"last_{name}", f"max_{name}"):
+            information, kl = means(run, "mutual_information"), means(run, "kl")
+            expected[label] += [f"{information} of {kl}", means(run, "negative_elbo")]
+            if not finished(run):
+                expected[label][-2:] = ["", ""]
+    assert found == expected
+
+
+def test_the_cures():
+    found = {cells[0]: cells[1:] for cells in rows(STUDIES, "cure |")}
+    assert found == {
+        label: [
+            f"{means(f'last_{name}', key)} / {means(f'max_{name}', key)}"
+            for key in ("mutual_information", "negative_elbo")
+        ]
+        for label, name in CURES.items()
+    }
