@@ -31,6 +31,7 @@ FLOORS: list[list[str]] = [
         "language_model",
     ],
     [
+        "run_log",
         "data",
         "plots",
         "evaluation",

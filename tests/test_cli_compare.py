@@ -19,8 +19,8 @@ from hf_seqvae.engine.parts import prepare_text
 from hf_seqvae.engine.watchers import Curves
 from hf_seqvae.evaluation import evaluate, read_report
 from hf_seqvae.latent_space import load_scorable
-from hf_seqvae.plots import read_log
 from hf_seqvae.plots.looks import DISPERSIONS
+from hf_seqvae.run_log import read_log
 from hf_seqvae.study import EvaluationPlan, read_result, runner
 from hf_seqvae.study.cost import Stopwatch, read_costs
 from hf_seqvae.study.folder import STUDY_FILES

@@ -1,4 +1,4 @@
-"""Plots of a training: what is drawn, and what is read from a log that a kill cut off."""
+"""Plots of a training: what is drawn."""
 
 import json
 import re
@@ -6,7 +6,7 @@ import re
 import pytest
 from matplotlib.image import imread
 
-from hf_seqvae.plots import information_over_training, read_log, style, training_curves
+from hf_seqvae.plots import information_over_training, style, training_curves
 
 
 def train(step, elbo=-30.0):
@@ -78,27 +78,6 @@ def test_curves_are_drawn_from_the_path_of_a_log(tmp_path):
 def test_a_log_without_figures_is_refused(tmp_path):
     with pytest.raises(ValueError, match="no figure to draw"):
         training_curves([{"step": 1, "epoch": 0}], tmp_path / "curves.png")
-
-
-@pytest.mark.parametrize("end", [b'{"step": 2, "train/el', b'{"name": "\xce', b"{", b""])
-def test_a_last_line_cut_off_by_a_kill_is_left_out(tmp_path, end):
-    log = tmp_path / "log.jsonl"
-    log.write_bytes(b'{"step": 1}\n' + end)
-    assert read_log(log) == [{"step": 1}]
-
-
-def test_a_last_line_that_only_misses_its_end_is_read(tmp_path):
-    log = tmp_path / "log.jsonl"
-    log.write_text('{"step": 1}\n\n{"step": 2}')
-    assert read_log(log) == [{"step": 1}, {"step": 2}]
-
-
-@pytest.mark.parametrize("rest", ['{"step": 3}\n', ""])
-def test_a_broken_line_that_was_ended_is_an_error_that_names_it(tmp_path, rest):
-    log = tmp_path / "log.jsonl"
-    log.write_text('{"step": 1}\n{"step": 2, "tra\n' + rest)
-    with pytest.raises(ValueError, match="line 2, is not JSON"):
-        read_log(log)
 
 
 def test_information_over_training_draws_kl_mi_and_beta_of_the_log(drawn):

@@ -39,6 +39,7 @@ def draw_pictures(
 
     from hf_seqvae import plots
     from hf_seqvae.diagnosis import dispersion_by_pooling, signal_to_noise
+    from hf_seqvae.run_log import read_log
 
     def value(name: str) -> Any:
         return report.figures[name].value if name in report.figures else None
@@ -70,7 +71,7 @@ def draw_pictures(
         level_name="noise alone",
     )
     if log is not None and log.is_file():
-        records = plots.read_log(log)
+        records = read_log(log)
         if any(record.get("eval/kl") is not None for record in records):
             pictures["MI and KL over training"] = plots.information_over_training(
                 records, folder / "information.png"

@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from hf_seqvae.engine.votes import sum_over_processes
+from hf_seqvae.run_log import read_log
 
 
 class LogSums:
@@ -106,6 +107,4 @@ class RunLog:
         """
         if not self.path.exists():
             return []
-        from hf_seqvae.plots import read_log  # matplotlib takes a second
-
         return read_log(self.path)

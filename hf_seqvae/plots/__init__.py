@@ -3,7 +3,6 @@
 from hf_seqvae.plots.curves import information_over_training, training_curves
 from hf_seqvae.plots.dispersion import dispersion_by_pooling
 from hf_seqvae.plots.latent_map import latent_map, principal_axes
-from hf_seqvae.plots.log import read_log
 from hf_seqvae.plots.spectra import spectrum, water_level
 from hf_seqvae.plots.study import dispersion_against_usage, likelihood_by_run, rate_distortion
 from hf_seqvae.plots.study_training import dispersion_over_training, usage_over_training
@@ -20,7 +19,6 @@ __all__ = [
     "position_profile",
     "principal_axes",
     "rate_distortion",
-    "read_log",
     "spectrum",
     "training_curves",
     "usage_over_training",

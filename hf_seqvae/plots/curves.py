@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from hf_seqvae.plots import style
-from hf_seqvae.plots.log import read_log, series
 from hf_seqvae.plots.style import BLUE, GREEN, ORANGE
+from hf_seqvae.run_log import read_log, series
 
 
 @dataclass(frozen=True)

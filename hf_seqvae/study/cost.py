@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hf_seqvae.engine.progress import Progress
-from hf_seqvae.plots import read_log
+from hf_seqvae.run_log import read_log
 
 
 class Cost(NamedTuple):

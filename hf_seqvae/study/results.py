@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hf_seqvae.evaluation import Report, read_report
-from hf_seqvae.plots import read_log
+from hf_seqvae.run_log import read_log
 from hf_seqvae.study.cost import read_costs
 from hf_seqvae.study.folder import COST_NAME, EVALUATION_NAME, INITIAL_NAME, read_json
 from hf_seqvae.study.plan import FINISHED, Job
