@@ -15,7 +15,7 @@ from hf_seqvae import SeqVAEConfig, SeqVAEModel
 
 FIXTURES = Path(__file__).parent / "fixtures"
 RELEASES = {
-    "0.1.0": "ee0e19b1fc15bbac85d82f57c77dc313bfd3e2568ab88ac2bb30bf3cd538eccd",
+    "0.1.0": "d74d74fbd00974b5af14e66d69109ed4e8dcbd5540cdb95646b9f3442667bf21",
 }
 CHECKPOINTS = [f"{release}/{name}" for release in RELEASES for name in ("lstm", "two_tokenizers")]
 

@@ -140,6 +140,13 @@ def test_word_dropout_of_all_words_leaves_the_unknown_token_behind_bos():
     assert_close(terms.reconstruction_nll, by_hand(model, LABELS, blind))
 
 
+def test_word_dropout_spares_bos_where_padding_stands_in_front():
+    model = language_model()
+    in_front = torch.tensor([[5, 7, 4, EOS], [-100, -100, 6, EOS], [-100, -100, -100, EOS]])
+    terms = WithoutLatents(model, word_dropout=1.0).train()
+    assert_close(terms(in_front).reconstruction_nll, terms(LABELS).reconstruction_nll)
+
+
 def test_word_dropout_drops_what_the_composite_s_would_and_none_in_evaluation():
     model = language_model()
     dropping = WithoutLatents(model, word_dropout=0.5)
@@ -196,8 +203,9 @@ def writer():
 
 
 def test_samples_follow_the_model_s_own_probabilities(writer):
-    """Of all words: `generate` by its defaults would draw among the likeliest 50."""
+    """Of all words, whatever its generation_config and the defaults of `generate` say."""
     model, tokenizer = writer
+    model.generation_config.top_p = 0.05
     with torch.no_grad():
         chances = model(input_ids=torch.tensor([[BOS]])).logits[0, -1].softmax(-1)
     counts = Counter(sample_texts(model, tokenizer, 2000, seed=1, max_new_tokens=1))
@@ -232,3 +240,8 @@ def test_a_low_temperature_writes_the_likeliest_text():
 def test_no_samples_and_no_temperature_are_refused(number, temperature):
     with pytest.raises(ValueError, match="must be"):
         sample_texts(SimpleNamespace(), None, number, temperature=temperature)
+
+
+def test_a_model_without_a_start_is_refused():
+    with pytest.raises(ValueError, match="bos_token_id is None"):
+        sample_texts(language_model(bos_token_id=None), None, 1)

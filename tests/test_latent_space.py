@@ -6,7 +6,7 @@ import shutil
 import pytest
 import torch
 from torch.testing import assert_close
-from transformers import BertConfig, BertModel
+from transformers import BertConfig, BertModel, GenerationConfig
 
 from hf_seqvae import LatentSpace, SeqVAEConfig, SeqVAEModel
 from hf_seqvae.data import tokenizer_from_words
@@ -22,6 +22,7 @@ SENTENCES = [
     "a boy does not reads there .",
 ]
 A, B, C = SENTENCES[:3]
+IDS = ("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id")
 
 
 def make_model(tokenizer) -> SeqVAEModel:
@@ -103,6 +104,12 @@ def test_paths_begin_and_end_exactly_at_their_ends(path):
     points = path(start, end, 4)
     assert torch.equal(points[0], start)
     assert torch.equal(points[-1], end)
+
+
+@pytest.mark.parametrize("path", [lerp, slerp])
+def test_a_path_of_one_step_is_its_start(path):
+    start, end = torch.randn(2, 7, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(path(start, end, 1), start[None])
 
 
 @pytest.mark.parametrize(
@@ -396,3 +403,43 @@ def test_a_tokenizer_larger_than_the_model_is_refused(folder, tmp_path):
         ValueError, match="the encoder's tokenizer in .* has 21 tokens, its model 20"
     ):
         LatentSpace.from_pretrained(target)
+
+
+@pytest.mark.parametrize(
+    ("given", "longest"),
+    [
+        ({}, 6),
+        ({"max_new_tokens": 3}, 3),
+        ({"max_length": 4}, 3),  # the start token counts
+        ({"generation_config": GenerationConfig(max_new_tokens=2)}, 2),
+        ({"generation_config": GenerationConfig(do_sample=False)}, 6),
+    ],
+)
+def test_a_call_that_sets_a_length_is_not_overruled(space, given, longest):
+    for settings in given.values():
+        if isinstance(settings, GenerationConfig):
+            settings.update(**{name: getattr(space.model.config, name) for name in IDS})
+    written = space.decode(3.0 * space.noise(40, 0), **given)
+    assert max(len(sentence.split()) for sentence in written) == longest
+
+
+def test_without_a_seed_samples_follow_the_global_generator(space):
+    torch.manual_seed(5)
+    first = space.sample(6, seed=None)
+    assert space.sample(6, seed=None) != first
+    torch.manual_seed(5)
+    assert space.sample(6, seed=None) == first
+
+
+def test_what_is_no_text_is_refused(space):
+    with pytest.raises(ValueError, match="return_dict_in_generate is for model.generate"):
+        space.decode(space.noise(1, 0), return_dict_in_generate=True)
+
+
+def test_the_models_own_decoder_tokenizer_is_the_default(space, tokenizer):
+    other = tokenizer_from_words(sorted(WORDS), max_length=9)
+    model = make_model(tokenizer)
+    model.decoder_tokenizer = other
+    found = LatentSpace(model, tokenizer)
+    assert found.decoder_tokenizer is other
+    assert LatentSpace(model, tokenizer, decoder_tokenizer=tokenizer).decoder_tokenizer is tokenizer

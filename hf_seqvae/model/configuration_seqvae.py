@@ -15,8 +15,12 @@ from .pooling import POOLINGS
 from .posterior_families import POSTERIORS, check_options
 from .size_limits import check_backbone, check_layers, check_size
 
-# decoders whose generation state is not a `past_key_values` cache
-UNSUPPORTED_DECODERS = ("mamba", "mamba2", "falcon_mamba", "xlstm", "rwkv")
+# decoders whose generation state is not a `past_key_values` cache, or not one that an
+# encoder-decoder can hold
+UNSUPPORTED_DECODERS = (
+    *("mamba", "mamba2", "falcon_mamba", "xlstm", "rwkv"),
+    *("minimax", "recurrent_gemma", "zamba2"),
+)
 # read both ways unless their config says is_decoder=True
 BIDIRECTIONAL_MODELS = (
     "bert",
@@ -292,7 +296,7 @@ class SeqVAEConfig(PreTrainedConfig):
         if kind in UNSUPPORTED_DECODERS:
             raise ValueError(
                 f"decoder {kind!r} cannot be used: generate() hands an encoder-decoder its cache "
-                "as `past_key_values`, and this model keeps its state under another name. Use an "
+                "as `past_key_values`, and this model keeps its state in another way. Use an "
                 "attention decoder or 'seqvae_lstm'."
             )
         if kind == SeqVAELSTMEncoderConfig.model_type:

@@ -54,8 +54,7 @@ class EstimationMixin:
             self.injection,
             self.encoder.checked_latents(latents),
             model.prepare_decoder_input_ids_from_labels(labels),
-            native=self.config.has_lstm_decoder,
-            parameters=model._decoder_parameters,
+            traits=model._decoder_traits,
             attention_mask=mask_of_padding_in_front(labels),
             use_cache=False,
         )

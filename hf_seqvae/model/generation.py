@@ -12,21 +12,26 @@ class LatentGenerationMixin(GenerationMixin):
 
     encoder: Any
     injection: Any
+    config: Any
+    generation_config: Any
 
     def generate(self, inputs: Tensor | None = None, **kwargs):
         """As transformers' generate(), from texts (`input_ids`) or from `latents` (B, Z)."""
         names = ("input_ids", "inputs_embeds", "encoder_outputs", "latents")
         given = [name for name in names if kwargs.get(name) is not None]
         given += [] if inputs is None else ["inputs"]
-        if len(given) != 1:
+        # an assistant is given the latents and what the encoder made of them
+        if len(given) != 1 and given != ["encoder_outputs", "latents"]:
             raise ValueError(
                 "give either texts (input_ids) or latents to generate(), not both and not "
                 f"neither: got {given or 'nothing'}."
             )
         if inputs is not None and inputs.is_floating_point():
             raise ValueError("inputs are token ids; name latents: generate(latents=...).")
-        if given == ["latents"]:
+        if "latents" in given:
             kwargs["latents"] = self.encoder.checked_latents(kwargs["latents"])
+            if self.generation_config.bos_token_id is None:  # asked for where there are no ids
+                kwargs.setdefault("bos_token_id", self.config.decoder_start_token_id)
         return super().generate(inputs, **kwargs)  # pyright: ignore[reportAttributeAccessIssue]
 
     def prepare_inputs_for_generation(

@@ -25,7 +25,7 @@ def slerp(start: Tensor, end: Tensor, steps: int) -> Tensor:
     weights = _weights(start, steps)
     arc = torch.cat([torch.sin((1.0 - weights) * angle), torch.sin(weights * angle)], dim=1)
     points = (arc @ directions) / angle.sin() * torch.lerp(lengths[0], lengths[1], weights)
-    return torch.cat([start[None], points[1:-1], end[None]])  # the ends without rounding
+    return torch.cat([start[None], points[1:-1], end[None]])[:steps]  # the ends without rounding
 
 
 INTERPOLATIONS = {"lerp": lerp, "slerp": slerp}

@@ -4,12 +4,19 @@ A block of positions at a time: logits, their nll and, while the block's probabi
 the gradients, so that nothing of size (N, V) waits for the backward pass.
 """
 
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 POSITIONS_AT_ONCE = 256  # by training/benchmarks/steps.py: fewer starve the matrix products
+
+
+def is_plain_linear(layer: nn.Module) -> TypeGuard[nn.Linear]:
+    """Whether to call the layer is F.linear and nothing else: no adapter, shard or hook."""
+    return type(layer) is nn.Linear and not (
+        layer._forward_hooks or layer._forward_pre_hooks or "forward" in vars(layer)
+    )
 
 
 def linear_cross_entropy(

@@ -1,15 +1,23 @@
 """SeqVAEEncoder: tokens -> backbone -> pooling -> posterior -> latents."""
 
-import inspect
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModel, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutput
 
+from .backbones import (
+    FLAGS,
+    NoPooler,
+    check_encoder,
+    check_length,
+    feature_width,
+    max_tokens,
+    share_config,
+)
 from .carried_code import CarriesCode
 from .configuration_seqvae import SeqVAEConfig
 from .decoder_tokenizer import DECODER_TOKENIZER, load_decoder_tokenizer
@@ -29,7 +37,6 @@ from .pooling import POOLINGS, AttentionPool, last_pool_both_ways
 from .posterior_families import POSTERIORS, FixedScaleBatchNorm
 from .token_order import order_of_tokens, take_tokens
 
-BACKBONE_FLAGS = ("output_attentions", "output_hidden_states")
 HUB_KEYWORDS = ("cache_dir", "local_files_only", "revision", "subfolder", "token")
 
 
@@ -41,6 +48,11 @@ class SeqVAEPreTrainedModel(CarriesCode, PreTrainedModel):
     main_input_name = "input_ids"
     model_tags = ["seqvae", "vae"]
     supports_gradient_checkpointing = True
+    # variances of 5e-9 are 0 in float16
+    _keep_in_fp32_modules_strict = [
+        "posterior.batch_norm.running_mean",
+        "posterior.batch_norm.running_var",
+    ]
     # the backbones decide; these only let a user's choice reach them
     _supports_sdpa = _supports_flash_attn = _supports_flex_attn = True
     # of a decoder that has its own: found beside the weights, and saved there
@@ -95,6 +107,7 @@ class SeqVAEPreTrainedModel(CarriesCode, PreTrainedModel):
 class SeqVAEEncoder(SeqVAEPreTrainedModel):
     """Backbone, pooling and posterior head: tokens -> q(z|x) -> latents."""
 
+    base_model_prefix = "encoder"  # in a SeqVAEModel's checkpoint
     backbone: Any  # our LSTM or any AutoModel
 
     def __init__(self, config: SeqVAEConfig, backbone: PreTrainedModel | None = None):
@@ -106,17 +119,15 @@ class SeqVAEEncoder(SeqVAEPreTrainedModel):
         self.backbone = backbone
         share_config(self.backbone, config.encoder)
         if getattr(self.backbone, "pooler", None) is not None:
-            self.backbone.pooler = None  # unused, so it would get no gradient
-        width = config.encoder.get_text_config().hidden_size
-        if config.has_lstm_encoder:
-            width = config.encoder.output_size
+            self.backbone.pooler = NoPooler()
+        width = feature_width(config.encoder)
         self.attention_pool = AttentionPool(width) if config.pooling == "attention" else None
         pooled_size = 2 * width if config.pooling == "mean_max" else width
         head = POSTERIORS[config.posterior]
         options: Any = {name: getattr(config, name) for name in head.options}
         self.posterior = head(pooled_size, config.latent_size, **options)
-        parameters = inspect.signature(self.backbone.forward).parameters
-        self._takes_use_cache = "use_cache" in parameters
+        self._takes_use_cache = "use_cache" in check_encoder(self.backbone)
+        self._max_tokens = max_tokens(self.backbone)
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Module:
@@ -167,7 +178,8 @@ class SeqVAEEncoder(SeqVAEPreTrainedModel):
             raise ValueError("nothing to encode: give input_ids, inputs_embeds or latents.")
         if attention_mask is None:
             attention_mask = given.new_ones(given.shape[:2], dtype=torch.long)
-        check_length(attention_mask.shape[1], self.backbone.config, "the encoder's input")
+        num_tokens = attention_mask.shape[1]
+        check_length(num_tokens, self._max_tokens, self.backbone.config, "the encoder's input")
         if self.training and self.config.input_noise is not None:
             if input_ids is None:
                 raise ValueError(
@@ -185,7 +197,7 @@ class SeqVAEEncoder(SeqVAEPreTrainedModel):
         outputs = self._read(
             {name: value for name, value in inputs.items() if value is not None},
             attention_mask,
-            {name: kwargs[name] for name in BACKBONE_FLAGS if kwargs.get(name) is not None},
+            {name: kwargs[name] for name in FLAGS if kwargs.get(name) is not None},
         )
         features = outputs.last_hidden_state  # (B, T, H)
         pooled = self.pool(features, self.pooling_mask(input_ids, attention_mask))
@@ -281,25 +293,3 @@ class SeqVAEEncoder(SeqVAEPreTrainedModel):
                 "The width is the config's latent_size."
             )
         return latents.to(torch.promote_types(self.dtype, torch.float32))
-
-
-def check_length(num_tokens: int, config: PreTrainedConfig, what: str) -> None:
-    """Raises where a text is longer than a backbone's table of positions."""
-    limit = getattr(config, "max_position_embeddings", None)
-    if limit is None or getattr(config, "rope_parameters", None) is not None:
-        return
-    if num_tokens > limit:
-        raise ValueError(
-            f"{what} has {num_tokens} tokens, but {config.model_type!r} has {limit} positions. "
-            "Truncate the texts (max_length in the data) or choose a backbone with more positions."
-        )
-
-
-def share_config(part: Any, config: PreTrainedConfig) -> None:
-    """Makes a sub-model read the composite's nested config, so that later changes reach both."""
-    old = part.config
-    config._attn_implementation = old._attn_implementation
-    module: Any
-    for module in part.modules():  # layers hold the config of their model too
-        if getattr(module, "config", None) is old:
-            module.config = config

@@ -76,10 +76,16 @@ class SeqVAELSTMLayer(GradientCheckpointingLayer):
             state = (initial_hidden[None].contiguous(), initial_cell[None].contiguous())
         if exact_state and lengths is not None:
             packed = pack_padded_sequence(
-                inputs, lengths.cpu(), batch_first=True, enforce_sorted=False
+                inputs, lengths.cpu().clamp(min=1), batch_first=True, enforce_sorted=False
             )
-            packed, (hidden, cell) = run_lstm(self.lstm, packed, state)
+            packed, after = run_lstm(self.lstm, packed, state)
             outputs, _ = pad_packed_sequence(packed, batch_first=True, total_length=inputs.shape[1])
+            # a row of padding alone reads nothing
+            before = (0.0, 0.0) if state is None else state
+            has_tokens = lengths.to(inputs.device)[:, None] > 0
+            hidden, cell = (
+                torch.where(has_tokens, new, old) for new, old in zip(after, before, strict=True)
+            )
         else:
             outputs, (hidden, cell) = run_lstm(self.lstm, inputs, state)
         if self.reverse_lstm is not None:
@@ -320,6 +326,7 @@ class SeqVAELSTMForCausalLM(SeqVAELSTMPreTrainedModel, GenerationMixin):
         if start is None:
             raise ValueError("scoring starts behind BOS, and the config's bos_token_id is None.")
         inputs = shift_right(labels, start=start, filler=0 if pad is None else pad)
+        mask = mask_of_padding_in_front(labels)
         if word_dropout > 0:
             unknown = self.config.unk_token_id
             if unknown is None:
@@ -327,10 +334,8 @@ class SeqVAELSTMForCausalLM(SeqVAELSTMPreTrainedModel, GenerationMixin):
                     f"word_dropout={word_dropout} replaces words by unk_token_id, which is not "
                     "set. Set it to the id of your tokenizer's unknown (or mask) token."
                 )
-            inputs = drop_words(inputs, share=word_dropout, unknown=unknown)
-        outputs = self.model(
-            input_ids=inputs, attention_mask=mask_of_padding_in_front(labels), use_cache=False
-        )
+            inputs = drop_words(inputs, share=word_dropout, unknown=unknown, mask=mask)
+        outputs = self.model(input_ids=inputs, attention_mask=mask, use_cache=False)
         features = self.output_features(outputs.last_hidden_state, None)
         # a compiled graph wants one shape a batch, which the number of real positions is not
         if torch.compiler.is_compiling():

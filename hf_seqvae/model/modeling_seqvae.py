@@ -5,18 +5,18 @@ Departures: padded batches with masks where the literature batches equal lengths
 and loss scale are choices.
 """
 
-import inspect
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModel, AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, PreTrainedModel
 from transformers.cache_utils import Cache
 
 # `as` marks files that are named here only so that a saved repository holds the whole folder
+from .backbones import decoder_traits, share_config
 from .carried_code import CarriesCode as CarriesCode
 from .configuration_lstm import SeqVAELSTMConfig as SeqVAELSTMConfig
-from .configuration_seqvae import SeqVAEConfig
+from .configuration_seqvae import BIDIRECTIONAL_MODELS, SeqVAEConfig
 from .decoder_tokenizer import load_decoder_tokenizer as load_decoder_tokenizer
 from .decoding import Decoded, decode
 from .estimation import EstimationMixin
@@ -25,7 +25,7 @@ from .injection import LatentInjection
 from .interpolation import INTERPOLATIONS as INTERPOLATIONS
 from .linear_cross_entropy import linear_cross_entropy as linear_cross_entropy
 from .lstm_cache import SeqVAELSTMCacheLayer as SeqVAELSTMCacheLayer
-from .modeling_encoder import SeqVAEEncoder, SeqVAEPreTrainedModel, share_config
+from .modeling_encoder import SeqVAEEncoder, SeqVAEPreTrainedModel
 from .modeling_lstm import SeqVAELSTMForCausalLM
 from .noising import NOISES as NOISES
 from .outputs import SeqVAEEncoderOutput, SeqVAEOutput
@@ -95,13 +95,7 @@ class SeqVAEModel(SeqVAEPreTrainedModel, LatentGenerationMixin, EstimationMixin)
             num_prefix_tokens=config.num_prefix_tokens,
             state_size=state_size,
         )
-        self._decoder_parameters = frozenset(inspect.signature(self.decoder.forward).parameters)
-        for name in ("past_key_values", "inputs_embeds"):
-            if name not in self._decoder_parameters:
-                raise ValueError(
-                    f"decoder {type(self.decoder).__name__} does not take `{name}`, which the VAE "
-                    "needs to pass z and to generate. Choose an attention decoder or our LSTM."
-                )
+        self._decoder_traits = decoder_traits(self.decoder, native=native)
         self._is_stateful = native
         self._can_compile_fullgraph = not native and self.decoder._can_compile_fullgraph
         # a stock Trainer counts tokens: the per-sentence loss must not be divided by its count
@@ -122,16 +116,23 @@ class SeqVAEModel(SeqVAEPreTrainedModel, LatentGenerationMixin, EstimationMixin)
         self.post_init()
 
     @classmethod
-    def from_encoder_decoder_pretrained(cls, encoder: str, decoder: str, **config) -> "SeqVAEModel":
-        """A VAE around two pretrained models; pooling, posterior and injection layers are new.
+    def from_encoder_decoder_pretrained(
+        cls, encoder: str, decoder: str, *, dtype: torch.dtype | str | None = None, **config
+    ) -> "SeqVAEModel":
+        """A VAE around two pretrained models, in eval(); pooling, posterior and injection are new.
 
         Args:
             encoder: folder or Hub id of any AutoModel.
-            decoder: folder or Hub id of any AutoModelForCausalLM.
+            decoder: folder or Hub id of any AutoModelForCausalLM; BERT and its kin read one way
+                then.
+            dtype: of the whole model; default: the wider one of the two checkpoints'.
             config: fields of SeqVAEConfig, such as latent_size or pooling.
         """
-        backbone = AutoModel.from_pretrained(encoder)
-        language_model = AutoModelForCausalLM.from_pretrained(decoder)
+        kind = AutoConfig.from_pretrained(decoder).model_type
+        one_way = {"is_decoder": True} if kind in BIDIRECTIONAL_MODELS else {}
+        given = {} if dtype is None else {"dtype": dtype}
+        backbone = AutoModel.from_pretrained(encoder, **given)
+        language_model = AutoModelForCausalLM.from_pretrained(decoder, **one_way, **given)
         whole = SeqVAEConfig(encoder=backbone.config, decoder=language_model.config, **config)
         places = {
             "conditioning_size": ("embedding", "concat"),
@@ -145,7 +146,8 @@ class SeqVAEModel(SeqVAEPreTrainedModel, LatentGenerationMixin, EstimationMixin)
                     f"{place}; latent_injection {whole.latent_injection} asks for {asked}. Choose "
                     f'latent_injection without "{way}", for example ("state", "add").'
                 )
-        return cls(whole, backbone=backbone, decoder=language_model)
+        made: Any = cls(whole, backbone=backbone, decoder=language_model)
+        return made.to(torch.promote_types(backbone.dtype, language_model.dtype)).eval()
 
     @property
     def uses_batch_statistics(self) -> bool:
@@ -229,21 +231,21 @@ class SeqVAEModel(SeqVAEPreTrainedModel, LatentGenerationMixin, EstimationMixin)
                     "both out."
                 )
             decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
+        if labels is not None and decoder_attention_mask is None and past_key_values is None:
+            decoder_attention_mask = mask_of_padding_in_front(labels)
         if self.training and self.config.word_dropout > 0:
             decoder_input_ids = drop_words(
                 decoder_input_ids,
                 share=self.config.word_dropout,
                 unknown=cast(int, self.config.unk_token_id),
+                mask=decoder_attention_mask,
             )
-        if labels is not None and decoder_attention_mask is None and past_key_values is None:
-            decoder_attention_mask = mask_of_padding_in_front(labels)
         decoded = decode(
             self.decoder,
             self.injection,
             z,
             decoder_input_ids,
-            native=self.config.has_lstm_decoder,
-            parameters=self._decoder_parameters,
+            traits=self._decoder_traits,
             attention_mask=decoder_attention_mask,
             past_key_values=past_key_values,
             use_cache=use_cache,

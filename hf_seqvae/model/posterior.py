@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .linear_cross_entropy import is_plain_linear
+
 
 def kl_to_standard_normal(mu: Tensor, logvar: Tensor) -> Tensor:
     """KL from N(mu, exp(logvar)) to N(0, 1) for each latent dimension, in nats.
@@ -56,11 +58,16 @@ class DiagonalGaussian:
 def project(projection: nn.Linear, pooled: Tensor) -> tuple[Tensor, Tensor]:
     """Pooled features (B, H) -> two halves (B, Z) in float32 or wider, also under autocast.
 
-    In bf16 means that lie close together would round to one.
+    In bf16 means that lie close together would round to one. A layer that is more than its weight
+    (an adapter, a hook that brings an offloaded weight) is called, in the weight's own dtype.
     """
-    pooled = at_least_float32(pooled)
+    pooled, weight = at_least_float32(pooled), projection.weight
     with torch.autocast(pooled.device.type, enabled=False):
-        both = F.linear(pooled, projection.weight.to(pooled.dtype))
+        if is_plain_linear(projection):
+            both = F.linear(pooled, weight.to(pooled.dtype))
+        else:
+            dtype = weight.dtype if weight.is_floating_point() else pooled.dtype
+            both = at_least_float32(projection(pooled.to(dtype)))
     first, second = both.chunk(2, dim=-1)
     return first, second
 

@@ -1,6 +1,7 @@
 """Posterior families: the heads that keep q(z|x) off the prior, and the table of all heads."""
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.distributed as dist
@@ -35,6 +36,19 @@ class FixedScaleBatchNorm(nn.Module):
         self.register_buffer("running_mean", torch.zeros(size))
         self.register_buffer("running_var", torch.ones(size))
         self.register_buffer("num_batches_tracked", torch.zeros((), dtype=torch.long))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "FixedScaleBatchNorm":
+        """As torch's, but that half() and to(dtype) leave the statistics in float32.
+
+        In float16 a variance below 6e-8 is 0.
+        """
+        kept = {name: getattr(self, name) for name in ("running_mean", "running_var")}
+        super()._apply(fn, recurse)
+        for name, before in kept.items():
+            after = getattr(self, name)
+            if after.dtype in (torch.float16, torch.bfloat16):
+                setattr(self, name, before.float().to(after.device))
+        return self
 
     def forward(self, values: Tensor) -> Tensor:
         """(B, Z) -> (B, Z), in the dtype of `values`."""

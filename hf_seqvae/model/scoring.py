@@ -3,13 +3,11 @@
 Labels are a text's tokens and one EOS; -100 is padding, on either side.
 """
 
-from typing import TypeGuard
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .linear_cross_entropy import linear_cross_entropy
+from .linear_cross_entropy import is_plain_linear, linear_cross_entropy
 
 IGNORED = -100
 _LOGITS_AT_ONCE = 1 << 21  # 8 MiB in float32
@@ -34,10 +32,17 @@ def mask_of_padding_in_front(labels: Tensor) -> Tensor | None:
     return (begun | ~begun[:, -1:]).long()  # a row without labels is read whole
 
 
-def drop_words(decoder_input_ids: Tensor, *, share: float, unknown: int) -> Tensor:
-    """Decoder inputs (B, L) with a random `share` replaced; the first of a row never is."""
+def drop_words(
+    decoder_input_ids: Tensor, *, share: float, unknown: int, mask: Tensor | None = None
+) -> Tensor:
+    """Decoder inputs (B, L) with a random `share` replaced; the first of a row never is.
+
+    The first is that of `mask` (B, L), or (B, past + L) behind a cache; default: no padding.
+    """
     dropped = torch.rand(decoder_input_ids.shape, device=decoder_input_ids.device) < share
-    is_first = torch.arange(decoder_input_ids.shape[1], device=dropped.device) == 0
+    if mask is None:
+        mask = torch.ones_like(decoder_input_ids)
+    is_first = (mask.cumsum(dim=1) == 1)[:, -decoder_input_ids.shape[1] :]
     return decoder_input_ids.masked_fill(dropped & ~is_first, unknown)
 
 
@@ -59,7 +64,8 @@ def nll_from_features(features: Tensor, output_layer: nn.Module, labels: Tensor)
     output layer that is more than a weight and a bias.
     """
     real = labels != IGNORED
-    if torch.is_grad_enabled() and _is_plain_linear(output_layer):
+    in_blocks = torch.is_grad_enabled() and not torch.compiler.is_compiling()
+    if in_blocks and is_plain_linear(output_layer):
         weight, bias = output_layer.weight, output_layer.bias
         nll = linear_cross_entropy(features[real], weight, labels[real], bias=bias)
     else:
@@ -114,15 +120,6 @@ def _blocks(
     width = getattr(output_layer, "out_features", features.shape[-1])
     size = max(1, _LOGITS_AT_ONCE // width)
     return list(zip(features.split(size), labels.split(size), strict=True))
-
-
-def _is_plain_linear(layer: nn.Module) -> TypeGuard[nn.Linear]:
-    """Whether to call the layer is F.linear and nothing else: no adapter, shard, hook or graph."""
-    return (
-        type(layer) is nn.Linear
-        and not (layer._forward_hooks or layer._forward_pre_hooks or "forward" in vars(layer))
-        and not torch.compiler.is_compiling()
-    )
 
 
 def _at_least_float32(logits: Tensor) -> Tensor:

@@ -22,7 +22,8 @@ class TextSpace:
     Args:
         model: a SeqVAEModel; put into eval mode.
         tokenizer: the encoder's tokenizer.
-        decoder_tokenizer: the decoder's, where it is another one.
+        decoder_tokenizer: the decoder's; default: the one that the model was loaded with, or the
+            encoder's.
         batch_size: sentences encoded or decoded at a time.
         max_new_tokens: longest decoded sentence, in tokens, unless a call says otherwise.
     """
@@ -40,6 +41,8 @@ class TextSpace:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
         self.model: Any = model.eval()
         self.tokenizer = tokenizer
+        if decoder_tokenizer is None:
+            decoder_tokenizer = getattr(model, "decoder_tokenizer", None)
         self.decoder_tokenizer = tokenizer if decoder_tokenizer is None else decoder_tokenizer
         self.batch_size = batch_size
         self.max_new_tokens = max_new_tokens
@@ -100,13 +103,23 @@ class TextSpace:
             raise ValueError("there is no latent to decode: give at least one, (N, Z).")
         if not torch.isfinite(latents).all():
             raise ValueError("latents must be finite, got NaN or infinity among them.")
-        settings = {"max_new_tokens": self.max_new_tokens} | generate_kwargs
+        if generate_kwargs.get("return_dict_in_generate"):
+            raise ValueError("return_dict_in_generate is for model.generate: here texts come out.")
+        settings = self._limited(generate_kwargs)
         device = self.model.device
         texts: list[str] = []
         with seeded(seed, device):
             for chunk in latents.to(device).split(self.batch_size):
                 texts += map(self.text, self.model.generate(latents=chunk, **settings).tolist())
         return texts
+
+    def _limited(self, settings: dict[str, Any]) -> dict[str, Any]:
+        """What `generate` takes, with the space's own limit where a call sets none."""
+        lengths = ("max_length", "max_new_tokens")
+        config = settings.get("generation_config")
+        if any(settings.get(name) or getattr(config, name, None) for name in lengths):
+            return settings
+        return settings | {"max_new_tokens": self.max_new_tokens}
 
     def reconstruct(self, texts: Sequence[str], **generate_kwargs: Any) -> list[str]:
         """Each sentence decoded from its posterior mean."""
@@ -115,14 +128,14 @@ class TextSpace:
     # -- moving around
 
     def sample(
-        self, n: int, temperature: float = 1.0, seed: int = 0, **generate_kwargs: Any
+        self, n: int, temperature: float = 1.0, seed: int | None = 0, **generate_kwargs: Any
     ) -> list[str]:
         """n sentences of the prior N(0, temperature^2 I).
 
         Args:
             n: how many.
             temperature: standard deviation of the latents; 1 is the prior itself.
-            seed: of the latents, and of the tokens where they are sampled.
+            seed: of the latents, and of the tokens where they are sampled; None: the global one.
             **generate_kwargs: go to `decode`.
         """
         check_at_least_one("n", n)
@@ -163,9 +176,9 @@ class TextSpace:
 
     # -- ids <-> text
 
-    def noise(self, n: int, seed: int) -> Tensor:
-        """Standard normal (n, Z), the same on every device."""
-        generator = torch.Generator().manual_seed(seed)
+    def noise(self, n: int, seed: int | None) -> Tensor:
+        """Standard normal (n, Z), the same on every device; without a seed the global one's."""
+        generator = None if seed is None else torch.Generator().manual_seed(seed)
         return torch.randn(n, self.latent_size, generator=generator)
 
     def _token_ids(self, texts: Sequence[str]) -> list[list[int]]:

@@ -252,3 +252,25 @@ def test_a_new_layer_begins_without_shift_by_either_initializer():
     for initializer in ("torch", "literature"):
         made = SeqVAEModel(config(posterior=NAME, initializer=initializer))
         assert not made.encoder.posterior.batch_norm.bias.any()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("way", ["to", "from_pretrained"])
+def test_half_precision_leaves_the_small_variances_what_they_are(dtype, way, tmp_path):
+    parts = {"encoder": lstm_encoder(initializer="literature"), "decoder": lstm_decoder()}
+    made = SeqVAEModel(config(posterior=NAME, initializer="literature", **parts)).train()
+    texts = batch(6)
+    for _ in range(3):
+        made(**texts)
+    norm = made.eval().encoder.posterior.batch_norm
+    assert 0 < norm.running_var.max() < 1e-7  # 0 in float16
+    kept = norm.running_var.clone()
+    kl = made(**texts).kl.sum(dim=1)
+    if way == "to":
+        low = made.to(dtype)
+    else:
+        made.save_pretrained(tmp_path)
+        low = SeqVAEModel.from_pretrained(tmp_path, dtype=dtype).eval()
+    assert {parameter.dtype for parameter in low.parameters()} == {dtype}
+    assert torch.equal(low.encoder.posterior.batch_norm.running_var, kept)
+    assert_close(low(**texts).kl.sum(dim=1), kl, rtol=0.3, atol=0.1)

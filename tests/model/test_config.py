@@ -12,8 +12,11 @@ from transformers import (
     FalconMambaConfig,
     Mamba2Config,
     MambaConfig,
+    MiniMaxConfig,
     PreTrainedModel,
+    RecurrentGemmaConfig,
     T5Config,
+    Zamba2Config,
 )
 
 from hf_seqvae.model.configuration_lstm import SeqVAELSTMConfig, SeqVAELSTMEncoderConfig
@@ -217,11 +220,17 @@ def test_ways_that_only_an_lstm_can_read_are_refused_elsewhere(decoder, way):
     )
 
 
-@pytest.mark.parametrize("kind", [MambaConfig, Mamba2Config, FalconMambaConfig])
-def test_mamba_like_decoders_are_refused_with_the_reason(kind):
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *(MambaConfig, Mamba2Config, FalconMambaConfig),
+        *(MiniMaxConfig, RecurrentGemmaConfig, Zamba2Config),
+    ],
+)
+def test_decoders_of_another_state_are_refused_with_the_reason(kind):
     refused(
         f"decoder '{kind.model_type}' cannot be used: generate.* `past_key_values`, and this model "
-        "keeps its state under another name. Use an attention decoder or 'seqvae_lstm'",
+        "keeps its state in another way. Use an attention decoder or 'seqvae_lstm'",
         decoder=kind(),
         latent_injection=["add"],
     )

@@ -304,3 +304,18 @@ def test_texts_of_one_batch_do_not_touch_each_other_in_the_encoder():
     means = [made.encoder(b["input_ids"], b["attention_mask"]).posterior_mean for b in (one, two)]
     assert torch.equal(means[0][1], means[1][1])
     assert not torch.equal(means[0][0], means[1][0])
+
+
+@pytest.mark.parametrize("state", [False, True], ids=["at the start", "behind a cache"])
+def test_a_row_of_padding_alone_keeps_the_state_that_it_had(state):
+    made = SeqVAELSTMForCausalLM(lstm_decoder()).eval()
+    ids, mask = torch.tensor([[4, 5], [9, 9]]), torch.tensor([[1, 1], [0, 0]])
+    cache = made(torch.tensor([[6], [7]])).past_key_values if state else None
+    before = [] if cache is None else [layer.keys[1].clone() for layer in cache.layers]
+    if cache is not None:
+        mask = torch.cat([torch.ones(2, 1, dtype=torch.long), mask], dim=1)
+    after = made(ids, attention_mask=mask, past_key_values=cache).past_key_values
+    expected = before or [torch.zeros(8)] * len(after.layers)
+    for layer, old in zip(after.layers, expected, strict=True):
+        assert torch.equal(layer.keys[1], old)
+        assert not torch.equal(layer.keys[0], old)
