@@ -78,14 +78,15 @@ def sample_texts(
         raise ValueError(f"temperature must be finite and above 0, got {temperature}.")
     writer: Any = model
     config = writer.config
+    if config.bos_token_id is None:
+        raise ValueError("a text begins behind BOS, and the config's bos_token_id is None.")
     settings = {"temperature": temperature, "max_new_tokens": max_new_tokens}
+    settings |= {"do_sample": True, "top_k": 0, "top_p": 1.0}  # whatever its generation_config says
     starts = torch.full((num_samples, 1), config.bos_token_id, device=model.device)
     texts: list[str] = []
     with seeded(seed, model.device):
         for chunk in starts.split(batch_size):
-            written: Any = writer.generate(
-                chunk, attention_mask=torch.ones_like(chunk), do_sample=True, top_k=0, **settings
-            )
+            written: Any = writer.generate(chunk, attention_mask=torch.ones_like(chunk), **settings)
             texts += [
                 generated_text(ids, tokenizer, start=config.bos_token_id, ends=config.eos_token_id)
                 for ids in written.tolist()

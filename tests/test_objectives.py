@@ -332,3 +332,11 @@ def test_summarize_gives_nats_a_sentence_over_many_batches():
 def test_summarize_refuses_an_average_over_nothing():
     with pytest.raises(ValueError, match="no sentence"):
         summarize({"num_sentences": 0.0, "reconstruction_nll": 0.0, "kl": 0.0}, 1.0)
+
+
+def test_an_output_of_given_latents_has_no_objective():
+    output = SimpleNamespace(
+        reconstruction_nll=torch.ones(2), kl=None, num_tokens=torch.tensor([1, 2])
+    )
+    with pytest.raises(ValueError, match="no KL, since its latents were given"):
+        Objective()(output, 0)

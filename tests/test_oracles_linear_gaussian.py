@@ -102,6 +102,14 @@ def test_a_unit_is_active_where_its_mean_varies_by_a_hundredth(sigma2, active):
     assert_close(variance, torch.where(above, 1 - sigma2 / found.eigenvalues[:4], 0.0))
 
 
+def test_a_covariance_of_fewer_vectors_than_dimensions_is_one_in_float32_too():
+    for seed in range(5):
+        data = torch.randn(20, 30, generator=torch.Generator().manual_seed(seed))
+        found = linear_vae_optimum(torch.cov(data.T, correction=0), 5, 0.1)
+        exact = linear_vae_optimum(torch.cov(data.double().T, correction=0), 5, 0.1)
+        assert_close(found.eigenvalues, exact.eigenvalues, rtol=1e-5, atol=1e-5)
+
+
 def test_bad_input_is_refused():
     with pytest.raises(ValueError, match="kl_weight must be finite and positive, got 0"):
         linear_vae_optimum(COV, 4, 1.0, 0.0)

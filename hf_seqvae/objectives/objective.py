@@ -94,6 +94,11 @@ class Objective:
                 where it has a weight, `mmd` (times sentences): float tensors, SUMS over sentences;
                 `beta`: a float. `summarize` turns sums into the figures that are shown.
         """
+        if output.kl is None:
+            raise ValueError(
+                "the output has no KL, since its latents were given: an objective needs texts "
+                "(input_ids) beside their labels."
+            )
         num_tokens = output.num_tokens
         real = num_tokens > 0  # (B,)
         # where, not a product: an empty row may hold anything, and 0 * nan is nan

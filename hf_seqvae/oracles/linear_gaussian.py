@@ -99,7 +99,8 @@ def linear_vae_optimum(
         raise ValueError(f"latent_size must be in 1..{size} (D), got {latent_size}.")
     ascending, axes = torch.linalg.eigh(cov.double())
     eigenvalues, axes = ascending.flip(0), axes.flip(1)
-    if eigenvalues[-1] < -1e-9 * eigenvalues[0].abs():
+    rounding = size * torch.finfo(cov.dtype).eps  # of fewer vectors than dimensions some are zero
+    if eigenvalues[-1] < -max(1e-9, rounding) * eigenvalues[0].abs():
         raise ValueError(
             f"cov has the negative eigenvalue {float(eigenvalues[-1]):.3g}: it is no covariance."
         )
