@@ -205,6 +205,15 @@ def test_a_recipe_that_changed_is_refused_with_what_changed(run):
     assert "--fresh" in line
 
 
+@pytest.mark.parametrize("name", ["exp #2", "123", "null", "2024-01-01"])
+def test_an_output_dir_is_a_path_whatever_it_looks_like(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).write_text("no folder")
+    line = refused("train", "--output-dir", name, "--device", "cpu")
+    assert name in line and "folder" in line
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
 def test_an_unknown_recipe_key_names_the_nearest():
     line = refused("train", "--set", "training.epoch=3")
     assert "Unknown key 'training.epoch'. Did you mean 'training.epochs'?" in line
@@ -393,6 +402,12 @@ def test_shown_sentences_are_short_known_different_and_even_in_number(space):
     long = " ".join(["the cheese"] * 10)
     texts = [A, A, long, "the xyzzy sells cheese .", B, C, "the cat ."]
     assert shown_sentences(texts, space) == [A, B]
+
+
+def test_a_sentence_that_the_model_cannot_read_whole_is_not_shown(space, monkeypatch):
+    monkeypatch.setattr(space.tokenizer, "model_max_length", len(A.split()) + 2)
+    assert len(B.split()) > len(A.split()) >= len(C.split()) - 1
+    assert B not in shown_sentences([A, B, A, C], space)
 
 
 def test_values_and_ranges_are_read_as_numbers():

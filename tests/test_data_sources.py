@@ -226,3 +226,40 @@ def test_a_limit_that_leaves_texts_out_is_said(tmp_path, caplog):
         assert splits["train"]["text"][:] == ["one", "two"]
         load_splits(train_file=str(path), num_train=3, cache_dir=str(tmp_path / "cache"))
     assert caplog.messages == [f"{path}: the first 2 of 3 texts are used (num_train)"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", "id,text\n1,hello, world\n2,the cat\n", "line 2, has 3 fields, and the header 2"),
+        ("a.csv", "text,id\nthe dog,1\nhello, world,1\n", "line 3, has 3 fields"),
+        ("a.csv", "text\nhello, world\nplain\n", "line 2, has 2 fields.*double quotes"),
+        ("a.csv", 'text,id\n"two\nlines",1\nshort\n', "line 4, has 1 fields"),
+        ("a.tsv", '1\ttext\n1\t"hello there\n2\tworld\n3\tfoo" bar\n', "line 2: a double quote"),
+        ("a.csv", b"text\nna\xefve\n", "is not UTF-8"),
+        ("a.csv", "id,text\n\n", "a header and no row"),
+        ("a.parquet", "no table", "a.parquet' cannot be read as parquet"),
+    ],
+)
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_row_that_is_no_row_of_its_table_is_refused_with_its_line(
+    load, tmp_path, name, content, message, streaming
+):
+    path = tmp_path / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(ValueError, match=message):
+        load(train_file=str(path), streaming=streaming)
+
+
+def test_blank_lines_of_a_table_are_none_of_its_rows(load, tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("id,text\n1,one\n\n2,two\n\n")
+    assert load(train_file=str(path))["train"]["text"][:] == ["one", "two"]
+
+
+@pytest.mark.parametrize("suffix", ["txt", "csv", "jsonl", "parquet"])
+def test_a_files_name_is_no_pattern(load, tmp_path, suffix):
+    asked = write(tmp_path, f"tr[1]*.{suffix}", ["right"])
+    write(tmp_path, f"tr1.{suffix}", ["wrong"])
+    write(tmp_path, f"tr1x.{suffix}", ["wrong"])
+    assert load(train_file=asked)["train"]["text"][:] == ["right"]

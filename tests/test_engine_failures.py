@@ -140,3 +140,39 @@ def test_an_unwritable_folder_is_refused_before_any_step(tmp_path):
     with pytest.raises(ValueError, match="output_dir must be a folder that can be written to"):
         make_engine(Path(tmp_path / "file" / "run"), loader=loader).fit()
     assert steps == []
+
+
+class Refusing:
+    """A watcher whose disk is full from a step on."""
+
+    def __init__(self, step):
+        self.left, self.closed = step, False
+
+    def start(self, progress, num_steps): ...
+
+    def step(self):
+        self.left -= 1
+        if self.left < 0:
+            raise OSError(28, "No space left on device")
+
+    def line(self, line): ...
+
+    def close(self):
+        self.closed = True
+        if self.left < 0:
+            raise OSError(28, "No space left on device")
+
+
+def test_a_watcher_that_cannot_write_ends_the_run_with_the_checkpoint_and_hides_no_other(tmp_path):
+    watchers = [Refusing(6), Refusing(99)]
+    engine = make_engine(tmp_path, save_steps=None, watchers=watchers)
+    with pytest.raises(CheckpointWriteError, match="No space left.*step-00000004"):
+        engine.fit()
+    assert all(watcher.closed for watcher in watchers)
+
+
+def test_a_watcher_that_cannot_be_closed_is_an_error_of_its_own(tmp_path):
+    watcher = Refusing(99)
+    watcher.close = lambda: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+    with pytest.raises(OSError, match="No space"):
+        make_engine(tmp_path, watchers=[watcher]).fit()

@@ -228,6 +228,17 @@ def test_a_damaged_state_file_is_named_with_the_cure(partial, name):
         run(folder, "adam")
 
 
+@pytest.mark.parametrize("size", [0, 20])
+def test_a_checkpoint_cut_short_by_a_broken_disk_is_named_with_the_cure(partial, size):
+    folder, checkpoint = partial
+    for name in ("progress.json", "training_state.pt"):
+        whole = (checkpoint / name).read_bytes()
+        (checkpoint / name).write_bytes(whole[:size])
+        with pytest.raises(ValueError, match=f"{name} is .*damaged.*Remove .* to go on"):
+            run(folder, "adam")
+        (checkpoint / name).write_bytes(whole)
+
+
 def test_a_log_that_lost_lines_is_refused(partial):
     (partial[0] / "log.jsonl").write_text("")
     with pytest.raises(ValueError, match="fewer than the .* of its checkpoint"):

@@ -44,7 +44,7 @@ def test_a_run_leaves_the_promised_files(result):
     names = {path.name for path in result.output_dir.iterdir()}
     assert names == {
         *("recipe.yaml", "environment.json", "log.jsonl", "curves.png", "report.json"),
-        *("checkpoints", "best", "last"),
+        *("checkpoints", "best", "last", "lock"),
     }
 
 

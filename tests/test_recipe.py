@@ -601,3 +601,50 @@ def test_the_built_objective_at_beta_one_is_the_built_model_s_own_loss(tokenizer
     loss, logs = recipe.build_objective(made)(output, 0)
     torch.testing.assert_close(loss, output.loss)
     assert logs["num_tokens"] == (labels != -100).sum() and logs["num_sentences"] == 3
+
+
+@pytest.mark.parametrize(
+    "name", ["1e-3", "3e4", "1.5e5", "010", "no", "1:30", "12", ".5", "0x1f", "max 🚀"]
+)
+def test_a_name_that_looks_like_a_number_comes_back_as_it_was(tmp_path, name):
+    made = recipe.Recipe(name=name)
+    recipe.save(made, tmp_path / "recipe.yaml")
+    assert recipe.load(tmp_path / "recipe.yaml") == made
+
+
+@pytest.mark.parametrize(("text", "number"), [("010", 10), ("0", 0), ("0o17", 15), ("0x1f", 31)])
+def test_whole_numbers_are_those_of_yaml_1_2(text, number):
+    assert recipe.load("quickstart", [f"seed={text}"]).seed == number
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("model={[a]: 1}", "A key must be a word"),
+        ("model={{name}}", "A key must be a word"),
+        ("model={a: &x {b: 1}, c: {<<: *x}}", "no merge keys"),
+        ("model=&x {encoder: *x}", "nested too deeply"),
+        ("seed=1:30", "seed must be a whole number"),
+        ("seed=99999999999999999999", "seed must be less than"),
+    ],
+)
+def test_yaml_that_is_no_recipe_is_refused_in_words(override, message):
+    with pytest.raises(ValueError, match=message):
+        recipe.load("quickstart", [override])
+
+
+def test_a_recipe_in_another_encoding_is_named(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_bytes(b"name: na\xefve\n")
+    with pytest.raises(ValueError, match="recipe.yaml is not UTF-8"):
+        recipe.load(path)
+
+
+def test_a_home_folder_is_where_it_is(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert recipe.Recipe(output_dir="~/x").output_dir == str(tmp_path / "x")
+
+
+def test_a_name_stands_on_one_line():
+    with pytest.raises(ValueError, match="without slashes"):
+        recipe.Recipe(name="two\nlines")

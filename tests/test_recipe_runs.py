@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,8 +15,16 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from hf_seqvae import everyday
 from hf_seqvae.data import Collator
-from hf_seqvae.engine import train
+from hf_seqvae.engine import lock, train
 from hf_seqvae.recipe import Recipe
+
+HOLD = """
+import fcntl, sys
+file = open(sys.argv[1], "a")
+fcntl.flock(file, fcntl.LOCK_EX)
+print("held", flush=True)
+input()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -112,3 +122,91 @@ def test_plateau_halving_halves_goes_back_to_the_best_and_ends(tmp_path, files):
     )
     assert all(torch.equal(best[name], last[name]) for name in best)
     assert result.progress.best_score == max(bounds)
+
+
+def test_a_run_does_not_go_on_with_other_text(tmp_path, files):
+    own = {name: shutil.copy(path, tmp_path) for name, path in files.items()}
+    recipe = tiny_recipe(tmp_path / "run", own)
+    train(recipe, progress=False)
+    shutil.rmtree(tmp_path / "run" / "checkpoints" / "step-00000004")
+    for split in ("validation", "train"):
+        file = Path(own[f"{split}_file"])
+        before = file.read_text()
+        lines = before.splitlines()
+        file.write_text("\n".join([lines[1], lines[0], *lines[2:]]) + "\n")
+        with pytest.raises(ValueError, match=rf"belongs to another run; changed: {split} text"):
+            train(recipe, progress=False)
+        file.write_text(before)
+    file = Path(own["train_file"])
+    file.write_text(file.read_text().replace('"the ', '"xenon ', 1))
+    with pytest.raises(ValueError, match="changed: vocabulary.*train text"):
+        train(recipe, progress=False)
+
+
+def test_results_without_a_checkpoint_are_not_trained_over(tmp_path, files):
+    recipe = tiny_recipe(tmp_path, files, epochs=1)
+    train(recipe, progress=False)
+    shutil.rmtree(tmp_path / "checkpoints")
+    log = (tmp_path / "log.jsonl").read_bytes()
+    with pytest.raises(ValueError, match="no checkpoint to go on from.*--fresh"):
+        train(recipe, progress=False)
+    assert (tmp_path / "log.jsonl").read_bytes() == log
+    train(recipe, progress=False, resume=False)
+
+
+def test_a_folder_belongs_to_one_process(tmp_path, files, monkeypatch):
+    monkeypatch.setattr(lock, "_PATIENCE", 0.0)
+    recipe = tiny_recipe(tmp_path, files, epochs=1)
+    (tmp_path / "lock").touch()
+    command = [sys.executable, "-c", HOLD, str(tmp_path / "lock")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes) as other:
+        assert other.stdout is not None and other.stdout.readline()
+        with pytest.raises(ValueError, match="in use by process"):
+            train(recipe, progress=False)
+        assert not (tmp_path / "log.jsonl").exists()
+        other.kill()
+    with lock.locked(tmp_path):  # as a job of a study does
+        assert train(recipe, progress=False).progress.finished
+
+
+def test_the_epoch_of_a_line_is_its_own_where_decays_end_a_phase(tmp_path, files):
+    recipe = tiny_recipe(
+        tmp_path,
+        files,
+        scheduler="plateau_halving",
+        patience=1,
+        max_decays=1,
+        optimizer="sgd",
+        learning_rate=30.0,
+        max_grad_norm=1.0,
+        epochs=40,
+    )
+    train(
+        dataclasses.replace(recipe, phases={"autoencoder": {"epochs": 20}, "vae": {}}),
+        progress=False,
+    )
+    log = read_log(tmp_path)
+    steps = {line["step"] for line in log if "eval/elbo" in line}
+    assert 1 < len(steps) < 40
+    for step in steps:
+        assert len({line["epoch"] for line in log if line["step"] == step}) == 1
+
+
+@pytest.mark.parametrize(
+    ("training", "message"),
+    [
+        ({"scheduler": "greedy"}, "scheduler must be one of"),
+        ({"scheduler": "warmup_stable_decay"}, "scheduler_args are .*num_decay_steps"),
+        ({"scheduler": "cosine", "scheduler_args": {"num_cycle": 1}}, "scheduler_args.*num_cycle"),
+        ({"optimizer": "sparseadam"}, "optimizer must be a class"),
+        ({"optimizer": "adam", "optimizer_args": {"betas": 0.9}}, "optimizer_args are"),
+        ({"optimizer": "adam", "optimizer_args": {"betas": [0.9]}}, "optimizer_args are"),
+        ({"optimizer": "adam", "optimizer_args": {"eps": "small"}}, "optimizer_args are"),
+    ],
+)
+def test_arguments_that_torch_does_not_take_are_refused_under_their_key(
+    tmp_path, files, training, message
+):
+    with pytest.raises(ValueError, match=message):
+        train(tiny_recipe(tmp_path, files, **training), progress=False)

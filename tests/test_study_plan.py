@@ -229,3 +229,19 @@ def test_every_study_of_the_project_can_be_planned(path):
     recipes_by_run = {job.run: job.recipe for job in jobs}
     fingerprints = [dataclasses.replace(r, seed=0).fingerprint() for r in recipes_by_run.values()]
     assert len(set(fingerprints)) == len(study.runs), "two runs are one and the same recipe"
+
+
+def test_a_study_without_the_split_it_evaluates_is_refused_before_training(study, tmp_path):
+    files = {"data.dataset": None, "data.train_file": "a.txt", "data.validation_file": "b.txt"}
+    with pytest.raises(ValueError, match="split is 'test', and data.test_file is not set"):
+        plan(dataclasses.replace(study, set=study.set | files))
+    on_validation = dataclasses.replace(study.evaluation, split="validation")
+    assert plan(dataclasses.replace(study, set=study.set | files, evaluation=on_validation))
+
+
+@pytest.mark.parametrize("name", ["1e-3", "max 🚀"])
+def test_a_run_of_any_name_is_planned_and_read_again(study, name):
+    named = dataclasses.replace(study, baseline=None, runs=[{"name": name, "set": {}}])
+    job = plan(named)[0]
+    assert Job.from_dict(json.loads(json.dumps(job.to_dict()))) == job
+    assert job.recipe.name == name

@@ -1,5 +1,6 @@
 """train: a recipe to a trained model; recipe: what a recipe can say."""
 
+import dataclasses
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -61,8 +62,9 @@ def train(
     _quiet_datasets()
     overrides = list(overrides or ())
     overrides += [] if seed is None else [f"seed={seed}"]
-    overrides += [] if output_dir is None else [f"output_dir={output_dir}"]
     chosen = recipes.load(recipe, overrides)
+    if output_dir is not None:
+        chosen = dataclasses.replace(chosen, output_dir=str(output_dir))
     notes = stderr() if json else stdout()
     notes.print(f"[bold]training {chosen.name}[/] [dim]in[/] {chosen.output_dir}", soft_wrap=True)
     started = time.perf_counter()

@@ -138,7 +138,13 @@ def read_progress(checkpoint: Path) -> dict[str, Any]:
     path = checkpoint / PROGRESS_NAME
     if not path.is_file():
         raise ValueError(f"{checkpoint} is not a checkpoint of a run: it has no {PROGRESS_NAME}.")
-    return json.loads(path.read_text(encoding="utf-8"))
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is damaged: {error}. Remove {checkpoint} to go on from the checkpoint before "
+            "it."
+        ) from error
 
 
 def read_training_state(checkpoint: Path) -> dict[str, Any]:

@@ -98,6 +98,12 @@ class Keeper:
         self.accelerator.wait_for_everyone()
         if resume is False:
             return None
+        if self.checkpoints.latest() is None and (self.output_dir / "best").is_dir():
+            raise ValueError(
+                f"{self.output_dir} holds the results of a run and no checkpoint to go on from. "
+                "Choose another output_dir, or start again with --fresh (resume=False), which "
+                "removes that run."
+            )
         if resume is True:
             return self.checkpoints.latest()
         checkpoint = Path(resume)

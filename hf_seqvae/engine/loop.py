@@ -2,6 +2,7 @@
 
 import math
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -30,7 +31,7 @@ from hf_seqvae.engine.step import TrainingStep, count_items
 from hf_seqvae.engine.stop import StopSignals
 from hf_seqvae.engine.update import Update
 from hf_seqvae.engine.votes import Votes
-from hf_seqvae.engine.watchers import Watcher
+from hf_seqvae.engine.watchers import Watcher, close_all
 from hf_seqvae.objectives import Objective, summarize
 
 Evaluator = Callable[[nn.Module], Mapping[str, float]]
@@ -165,8 +166,7 @@ class Engine:
                     self._train_epoch(signals)
                     self._end_epoch(signals)
         finally:
-            for watcher in self.watchers:
-                watcher.close()
+            close_all(self.watchers, failed=sys.exc_info()[0] is not None)
         return self.progress
 
     def _begin(self, resume: bool | str | Path) -> None:
@@ -209,8 +209,9 @@ class Engine:
             progress.step += 1
             progress.batch += 1
             self._step_scheduler()
-            for watcher in self.watchers:
-                watcher.step()
+            with self._writing():
+                for watcher in self.watchers:
+                    watcher.step()
             verdict = self.votes.verdict()
             if verdict.not_finite or (check_each and not self.sums.is_finite()):
                 raise self._not_finite()
@@ -252,9 +253,9 @@ class Engine:
             self.trained.scheduler.step(-elbo)
         if whole:
             progress.epoch, progress.batch = progress.epoch + 1, 0
-        decayed = decay is not None and decay.finished and self.phases.finish(progress)
         if figures:
             self._write_line(figures)
+        decayed = decay is not None and decay.finished and self.phases.finish(progress)
         progress.finished = (
             progress.epoch >= settings.epochs or progress.step == settings.max_steps or decayed
         )

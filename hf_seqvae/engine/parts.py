@@ -1,5 +1,6 @@
 """From a recipe to what the loop needs: text as token ids, loader, evaluator, counts."""
 
+import hashlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,11 +35,14 @@ from hf_seqvae.engine.decay import PlateauHalving
 from hf_seqvae.engine.phases import Phase
 from hf_seqvae.engine.settings import Settings
 from hf_seqvae.evaluation import ChangedTextError, evaluate_bound, exact_nlls
+from hf_seqvae.evaluation.fingerprint import text_fingerprint
 from hf_seqvae.recipe import Recipe
 from hf_seqvae.recipe.text import EVERYDAY
 from hf_seqvae.recipe.training import PLATEAU_HALVING
 
 logger = logging.getLogger(__name__)
+
+_ROWS_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,29 @@ class Text:
     held_out: dict[str, Dataset]
     floors: dict[str, np.ndarray]
     entropy: float | None
+
+    def fingerprint(self) -> dict[str, str]:
+        """Digests of what the model reads, and of what its ids mean; a stream is not read."""
+        vocabulary = self.tokenizer.get_vocab()
+        words = sorted(vocabulary, key=vocabulary.__getitem__)
+        found = {"vocabulary": text_fingerprint(words)}
+        splits: dict[str, Any] = {"train": self.train, **self.held_out}
+        for name, rows in splits.items():
+            if isinstance(rows, Dataset):
+                found[f"{name} text"] = _digest(rows)
+        return found
+
+
+def _digest(rows: Dataset) -> str:
+    """SHA-256 of the token ids of all rows, in their order."""
+    digest = hashlib.sha256()
+    tables: Any = rows.with_format("arrow").iter(_ROWS_AT_ONCE)
+    for table in tables:
+        for name in ("input_ids", "labels"):
+            ids = table[name].combine_chunks()
+            for part in (ids.value_lengths(), ids.flatten()):
+                digest.update(part.to_numpy().tobytes())
+    return digest.hexdigest()
 
 
 def prepare_text(recipe: Recipe) -> Text:

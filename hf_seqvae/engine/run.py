@@ -3,8 +3,10 @@
 import dataclasses
 import json
 import logging
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from hf_seqvae.engine.launch import (
     launched_precision,
 )
 from hf_seqvae.engine.loader import epoch_length
+from hf_seqvae.engine.lock import locked
 from hf_seqvae.engine.log import RunLog
 from hf_seqvae.engine.loop import Engine
 from hf_seqvae.engine.parts import (
@@ -97,8 +100,8 @@ def train(
         watchers: told of the run as it goes, on the main process.
 
     Raises:
-        ValueError: the folder cannot be written to, holds a run of another recipe, or fewer
-            processes came than were asked for.
+        ValueError: the folder cannot be written to, holds a run of another recipe or text, or is
+            in use by another process; or fewer processes came than were asked for.
         TrainingError: the loss became NaN or the disk is full; names the last good checkpoint.
         TrainingInterrupted: a signal came and a checkpoint was saved; says how to go on.
     """
@@ -126,6 +129,20 @@ def train(
             project_dir=folder / "trackers",
         )
     leave_at_exit()
+    with locked(folder) if accelerator.is_main_process else nullcontext():
+        return _train(recipe, accelerator, folder, resume, progress, console, watchers)
+
+
+def _train(
+    recipe: Recipe,
+    accelerator: Accelerator,
+    folder: Path,
+    resume: bool | str | Path,
+    progress: bool,
+    console: Any,
+    watchers: Sequence[Watcher],
+) -> TrainingResult:
+    """`train`, in a folder that is this process's alone."""
     with accelerator.main_process_first():  # the others find the first one's cache
         text = prepare_text(recipe)
     engine = _build_engine(recipe, text, accelerator, folder)
@@ -180,9 +197,9 @@ def resume_command(folder: Path, num_processes: int) -> str:
     """The command that goes on with the run in a folder."""
     kept = folder / "recipe.yaml"
     if num_processes == 1:
-        return f"hf-seqvae train {kept}"
+        return shlex.join(["hf-seqvae", "train", str(kept)])
     launcher = f"python -m torch.distributed.run --nproc_per_node {num_processes}"
-    return f"{launcher} {sys.argv[0]} {kept}"
+    return f"{launcher} {shlex.join([sys.argv[0], str(kept)])}"
 
 
 def _build_engine(recipe: Recipe, text: Text, accelerator: Accelerator, folder: Path) -> Engine:
@@ -224,7 +241,7 @@ def _build_engine(recipe: Recipe, text: Text, accelerator: Accelerator, folder: 
         decay=build_decay(recipe),
         evaluator=build_evaluator(recipe, text, accelerator),
         tokenizer=text.tokenizer,
-        fingerprint={"recipe": recipe.fingerprint()},
+        fingerprint={"recipe": recipe.fingerprint(), **text.fingerprint()},
         resume_command=resume_command(folder, accelerator.num_processes),
         watchers=watchers,
         phases=phases,

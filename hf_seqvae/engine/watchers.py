@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -58,6 +58,23 @@ class Trackers:
     def close(self) -> None:
         """Close them."""
         self.accelerator.end_training()
+
+
+def close_all(watchers: Iterable[Watcher], *, failed: bool) -> None:
+    """Close each watcher, whatever another one cannot write.
+
+    Args:
+        watchers: which.
+        failed: whether an error is on its way already, which this is not to hide.
+    """
+    refused = None
+    for watcher in watchers:
+        try:
+            watcher.close()
+        except OSError as error:
+            refused = error
+    if refused is not None and not failed:
+        raise refused
 
 
 class Curves:

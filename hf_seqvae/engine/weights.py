@@ -142,7 +142,7 @@ def read_state(path: Path) -> dict[str, Any]:
     """
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (FileNotFoundError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         raise ValueError(
             f"{path} is missing or damaged: {error}. Remove {path.parent} to go on from the "
             f"checkpoint before it."

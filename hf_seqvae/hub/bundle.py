@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from transformers.utils import CONFIG_NAME, GENERATION_CONFIG_NAME
 
+from hf_seqvae.engine.lock import holder
 from hf_seqvae.engine.weights import quiet_transformers
 from hf_seqvae.hub.code import carry_code, check_type, has_own_code
 from hf_seqvae.hub.privacy import check_private, without_paths
@@ -17,7 +18,6 @@ from hf_seqvae.latent_space.folders import model_folder, weight_files
 from hf_seqvae.latent_space.loading import load_scorable
 from hf_seqvae.model.decoder_tokenizer import DECODER_TOKENIZER
 from hf_seqvae.recipe.io import parse_mapping
-from hf_seqvae.study.lock import holder
 
 MANIFEST = "hf_seqvae_files.json"  # which files are ours, for the next publish
 MAX_SHARD_SIZE = "5GB"

@@ -4,6 +4,8 @@ import dataclasses
 import difflib
 import inspect
 import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
@@ -115,7 +117,8 @@ def build_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
                 f"{', '.join(list(accepted)[1:])}."
             )
     values["lr"] = training.learning_rate
-    return cls(parameters, **values)
+    with _refused_as("training.optimizer_args", training.optimizer_args):
+        return cls(parameters, **values)
 
 
 def has_fused_kernel(
@@ -151,13 +154,23 @@ def build_scheduler(
             f"{num_training_steps} updates of this "
             "run: the learning rate would never be reached. Lower it, or train longer."
         )
-    return get_scheduler(
-        training.scheduler,
-        optimizer,
-        num_warmup_steps=training.warmup_steps,
-        num_training_steps=num_training_steps,
-        scheduler_specific_kwargs=training.scheduler_args or None,
-    )
+    with _refused_as("training.scheduler_args", training.scheduler_args):
+        return get_scheduler(
+            training.scheduler,
+            optimizer,
+            num_warmup_steps=training.warmup_steps,
+            num_training_steps=num_training_steps,
+            scheduler_specific_kwargs=training.scheduler_args or None,
+        )
+
+
+@contextmanager
+def _refused_as(key: str, values: Mapping[str, Any]) -> Iterator[None]:
+    """What torch or transformers say of arguments that they do not take, under the recipe's key."""
+    try:
+        yield
+    except (TypeError, ValueError, IndexError) as error:
+        raise ValueError(f"{key} are {values!r}, which do not fit: {error}") from error
 
 
 def optimizer_class(name: str) -> type[torch.optim.Optimizer]:
@@ -167,7 +180,9 @@ def optimizer_class(name: str) -> type[torch.optim.Optimizer]:
         for attribute, value in vars(torch.optim).items()
         if isinstance(value, type) and issubclass(value, torch.optim.Optimizer)
     }
-    del classes["optimizer"], classes["lbfgs"]  # the base class, and one that needs a closure
+    # the base class, one that needs a closure, and one for gradients that no part here has
+    for unusable in ("optimizer", "lbfgs", "sparseadam"):
+        del classes[unusable]
     if name.lower() not in classes:
         near = difflib.get_close_matches(name.lower(), list(classes), n=1, cutoff=0.0)[0]
         raise ValueError(

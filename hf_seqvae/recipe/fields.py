@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 PLAIN = (str, int, float, bool, type(None))
+_DEEPEST = 50  # sections in each other
 
 
 def option(default: Any, help: str, **rules: Any) -> Any:
@@ -78,15 +79,22 @@ def from_mapping(cls: type, values: Mapping[str, Any]) -> Any:
     return cls(**values)
 
 
+def is_plain(name: str) -> bool:
+    """Whether a name stands on one line, without white space around it."""
+    return name == name.strip() and name.isprintable()
+
+
 def plain_copy(value: Any, key: str) -> Any:
     """A deep copy made of dicts, lists, strings and numbers, as a YAML file gives them back."""
+    if key.count(".") > _DEEPEST:
+        raise ValueError(f"{key[:40]}... is nested too deeply: does an alias (*) name itself?")
     if isinstance(value, Mapping):
         bad = [name for name in value if not isinstance(name, str)]
         if bad:
             raise ValueError(f"keys in {key} must be words, got {bad[0]!r}.")
         return {name: plain_copy(item, f"{key}.{name}") for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [plain_copy(item, key) for item in value]
+        return [plain_copy(item, f"{key}.{place}") for place, item in enumerate(value)]
     if not isinstance(value, PLAIN):
         raise ValueError(
             f"{key} must hold plain YAML values, got {value!r} ({type(value).__name__})."

@@ -1,11 +1,11 @@
 """Recipes as YAML files: load by path or packaged name, override single keys, save.
 
 Words are read as YAML 1.2 reads them where YAML 1.1, PyYAML's own, would mislead: `1e-3` is a
-number, `no` is a word (the name of a precision), and a key written twice is an error.
+number, `010` is ten, `no` is a word (the name of a precision), and a key written twice is an error.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -22,14 +22,23 @@ class RecipeLoader(yaml.SafeLoader):
         """The mapping of `node`; ValueError where a key stands twice."""
         seen = set()
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                raise ValueError(f"A recipe has no merge keys (<<){key_node.start_mark}.")
             key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable):
+                raise ValueError(f"A key must be a word, got {key!r}{key_node.start_mark}.")
             if key in seen:
                 raise ValueError(f"Key {key!r} is written twice{key_node.start_mark}. Keep one.")
             seen.add(key)
         return super().construct_mapping(node, deep=deep)
 
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        """Decimal, also behind zeros, 0o17 or 0xf."""
+        text = str(self.construct_scalar(node))
+        return int(text, 0 if text.startswith(("0o", "0x")) else 10)
 
-_REPLACED = ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:float")
+
+_REPLACED = tuple(f"tag:yaml.org,2002:{kind}" for kind in ("bool", "float", "int"))
 RecipeLoader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag not in _REPLACED]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
@@ -45,6 +54,23 @@ RecipeLoader.add_implicit_resolver(
     ),
     list("-+0123456789."),
 )
+RecipeLoader.add_implicit_resolver(
+    _REPLACED[2], re.compile(r"^[-+]?[0-9]+$|^0o[0-7]+$|^0x[0-9a-fA-F]+$"), list("-+0123456789")
+)
+RecipeLoader.add_constructor(_REPLACED[2], RecipeLoader.construct_yaml_int)
+
+
+class RecipeDumper(yaml.SafeDumper):
+    """SafeDumper that quotes each word that YAML 1.1 or RecipeLoader would read as another type."""
+
+
+RecipeDumper.yaml_implicit_resolvers = {
+    first: [
+        *yaml.SafeDumper.yaml_implicit_resolvers.get(first, []),
+        *RecipeLoader.yaml_implicit_resolvers.get(first, []),
+    ]
+    for first in yaml.SafeDumper.yaml_implicit_resolvers | RecipeLoader.yaml_implicit_resolvers
+}
 
 
 def load(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -71,7 +97,7 @@ def load(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
 def save(recipe: Recipe, path: str | Path) -> None:
     """Write every option of `recipe` to `path`; `load` gives it back."""
     path = Path(path)
-    body = yaml.safe_dump(recipe.to_dict(), sort_keys=False, allow_unicode=True)
+    body = yaml.dump(recipe.to_dict(), Dumper=RecipeDumper, sort_keys=False, allow_unicode=True)
     path.write_text(f"# hf-seqvae train {path}\n{body}", encoding="utf-8")
 
 
@@ -98,7 +124,15 @@ def _read(path_or_name: str | Path) -> tuple[str, str]:
             f"There is no recipe {str(path)!r}: neither a YAML file nor a packaged name. "
             f"Packaged: {', '.join(packaged_names())}."
         )
-    return path.read_text(encoding="utf-8"), str(path)
+    return read_yaml_file(path), str(path)
+
+
+def read_yaml_file(path: Path) -> str:
+    """The text of a file that must be UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8: {error}. Save it as UTF-8.") from error
 
 
 def parse_mapping(text: str, where: str) -> dict[str, Any]:
@@ -124,6 +158,8 @@ def _parse(text: str, where: str) -> Any:
         return yaml.load(text, Loader=RecipeLoader)  # noqa: S506 (a SafeLoader)
     except yaml.YAMLError as error:
         raise ValueError(f"{where} is not YAML: {error}") from error
+    except RecursionError as error:
+        raise ValueError(f"{where} is nested too deeply.") from error
 
 
 def _apply(values: dict[str, Any], override: str) -> None:

@@ -7,6 +7,7 @@ option.
 import dataclasses
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -14,6 +15,7 @@ from hf_seqvae.objectives import BatchReader, batch_reader
 from hf_seqvae.recipe.fields import (
     check_fields,
     from_mapping,
+    is_plain,
     iter_options,
     option,
     type_words,
@@ -37,7 +39,10 @@ class Recipe:
     SECTION: ClassVar[str] = ""
     name: str = option("seqvae", "name of the run")
     seed: int = option(
-        0, "seed of weights, order of batches, dropout and posterior noise", minimum=0
+        0,
+        "seed of weights, order of batches, dropout and posterior noise",
+        minimum=0,
+        below=2**63,
     )
     output_dir: str | None = option(None, "folder of the run", shown="runs/<name>", neutral=True)
     model: dict = option(
@@ -62,9 +67,11 @@ class Recipe:
         """Check types, limits and contradictions between sections."""
         if self.output_dir is None:
             object.__setattr__(self, "output_dir", f"runs/{self.name}")
+        elif isinstance(self.output_dir, str):
+            object.__setattr__(self, "output_dir", os.path.expanduser(self.output_dir))
         object.__setattr__(self, "model", canonical_model(self.model))
         check_fields(self)
-        if not self.name or "/" in self.name or self.name != self.name.strip():
+        if not self.name or "/" in self.name or not is_plain(self.name):
             raise ValueError(f"name must be a word without slashes, got {self.name!r}.")
         check_model_keys(self.model)
         model_config(self.model)

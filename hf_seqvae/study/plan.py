@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from hf_seqvae import recipe as recipes
+from hf_seqvae.engine.lock import holder
 from hf_seqvae.recipe import Recipe
 from hf_seqvae.study.folder import EVALUATION_NAME, FORMAT, INITIAL_NAME
-from hf_seqvae.study.lock import holder
 from hf_seqvae.study.schema import EvaluationPlan, Study, StudyRun, check_own_keys
 
 FINISHED, TRAINED, RUNNING, RESUMABLE, NOT_STARTED, REFUSED = (
@@ -131,9 +131,20 @@ def _recipe(
     own = {"seed": seed, "name": run.name, "output_dir": str(folder)}
     settings = [*_assignments(study.set), *_assignments(run.set), *overrides, *_assignments(own)]
     try:
-        return recipes.load(path, settings)
+        recipe = recipes.load(path, settings)
+        _check_split(recipe, study.evaluation.split)
     except ValueError as error:
         raise ValueError(f"run {run.name!r}: {error}") from error
+    return recipe
+
+
+def _check_split(recipe: Recipe, split: str) -> None:
+    """Files without the one that is evaluated are refused before anything is trained."""
+    if recipe.data.train_file is not None and getattr(recipe.data, f"{split}_file") is None:
+        raise ValueError(
+            f"evaluation.split is {split!r}, and data.{split}_file is not set. Set it, or choose "
+            "another split."
+        )
 
 
 def _find_recipe(name: str, study_path: Path) -> str:
@@ -143,5 +154,5 @@ def _find_recipe(name: str, study_path: Path) -> str:
 
 
 def _assignments(values: Mapping[str, Any]) -> list[str]:
-    """{"a.b": 1} as ["a.b=1"]: JSON is YAML."""
-    return [f"{key}={json.dumps(value)}" for key, value in values.items()]
+    """{"a.b": 1} as ["a.b=1"]: JSON is YAML, but for its pairs of surrogates."""
+    return [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in values.items()]

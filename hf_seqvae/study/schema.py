@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from hf_seqvae.recipe.fields import check_fields, from_mapping, option
-from hf_seqvae.recipe.io import parse_mapping
+from hf_seqvae.recipe.fields import check_fields, from_mapping, is_plain, option
+from hf_seqvae.recipe.io import parse_mapping, read_yaml_file
 from hf_seqvae.study.folder import STUDY_FILES
 
 # recipe keys that every job gets from the study
@@ -43,7 +43,7 @@ class StudyRun:
     def __post_init__(self) -> None:
         """Check types, limits, name and seeds."""
         check_fields(self)
-        if not self.name.strip(". ") or "/" in self.name or self.name != self.name.strip():
+        if not self.name.strip(". ") or "/" in self.name or not is_plain(self.name):
             raise ValueError(
                 "runs.name must be a word without slashes, it is the name of a folder; got "
                 f"{self.name!r}."
@@ -79,7 +79,7 @@ class Study:
     def __post_init__(self) -> None:
         """Check types, and that runs, seeds and baseline fit together."""
         check_fields(self)
-        if not self.name or "/" in self.name or self.name != self.name.strip():
+        if not self.name or "/" in self.name or not is_plain(self.name):
             raise ValueError(f"name must be a word without slashes, got {self.name!r}.")
         _check_seeds(self.seeds, "seeds")
         check_own_keys(self.set, "set")
@@ -107,7 +107,7 @@ class Study:
     @property
     def folder(self) -> Path:
         """Where the runs and the table go."""
-        return Path(str(self.output_dir))
+        return Path(str(self.output_dir)).expanduser()
 
     def to_dict(self) -> dict[str, Any]:
         """The study as plain values."""
@@ -126,7 +126,7 @@ def load_study(path: str | Path) -> Study:
         raise ValueError(f"{path} is a folder, not a study. Give the YAML file of one.")
     if not path.is_file():
         raise FileNotFoundError(f"There is no study {str(path)!r}. Give the path of a YAML file.")
-    values = parse_mapping(path.read_text(encoding="utf-8"), str(path))
+    values = parse_mapping(read_yaml_file(path), str(path))
     try:
         return from_mapping(Study, values)
     except ValueError as error:

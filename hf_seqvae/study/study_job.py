@@ -13,6 +13,7 @@ from transformers.utils import logging as transformers_logging
 
 from hf_seqvae.engine import TrainingError, TrainingInterrupted, train
 from hf_seqvae.engine.files import write_text
+from hf_seqvae.engine.lock import locked
 from hf_seqvae.engine.parts import load_texts
 from hf_seqvae.evaluation import measure
 from hf_seqvae.latent_space import load_scorable
@@ -21,7 +22,6 @@ from hf_seqvae.recipe.text import EVERYDAY
 from hf_seqvae.study.cost import Stopwatch
 from hf_seqvae.study.folder import COST_NAME, INITIAL_NAME, JOB_NAME, read_job_file
 from hf_seqvae.study.initial import initial_dispersion
-from hf_seqvae.study.lock import locked
 from hf_seqvae.study.plan import Job
 
 logger = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ def run_job(job: Job) -> None:
             split = job.evaluation.split
             raise ValueError(
                 f"evaluation.split is {split!r}, and the data of {job.run!r} has no such split. "
-                f"Set data.{split}_file, or choose another split."
+                "Choose another split: the run need not be trained again."
             )
         model, tokenizer, decoder_tokenizer = load_scorable(job.folder)
         if not (job.folder / INITIAL_NAME).is_file():

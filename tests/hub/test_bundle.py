@@ -12,10 +12,10 @@ from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
 from hf_seqvae import SeqVAEConfig, SeqVAEModel
+from hf_seqvae.engine.lock import locked
 from hf_seqvae.hub import make_bundle
 from hf_seqvae.hub.bundle import MANIFEST
 from hf_seqvae.model import modeling_seqvae
-from hf_seqvae.study.lock import locked
 
 CODE = {path.name for path in Path(modeling_seqvae.__file__).parent.glob("[!_]*.py")}
 MODEL = {"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"}
