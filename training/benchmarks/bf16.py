@@ -2,7 +2,9 @@
 
     python training/benchmarks/bf16.py --output training/results/bf16.json
 
-Everyday sentences, the same start, batches and noise in both; validation in float32, with samples.
+Everyday sentences, the same start, batches and noise in all; validation in float32, with samples.
+How far two trainings in float32 part that differ in nothing but the last bit of each weight at the
+start tells what part of a difference is bf16's.
 """
 
 import argparse
@@ -21,10 +23,19 @@ from hf_seqvae.data import Collator, tokenize
 VALIDATION = 512  # sentences
 
 
-def negative_elbo(bench: Bench, steps: int, seed: int, bf16: bool) -> float:
-    """Nats a sentence on validation sentences after `steps` updates from `seed`."""
-    torch.manual_seed(seed)
+def negative_elbo(
+    bench: Bench, steps: int, seed: int, bf16: bool = False, last_bit: bool = False
+) -> float:
+    """Nats a sentence on validation sentences after `steps` updates from `seed`.
+
+    `last_bit` starts from the next representable value above each weight.
+    """
     model = bench.model(seed).train()
+    if last_bit:
+        with torch.no_grad():
+            for weight in model.parameters():
+                weight.copy_(weight.nextafter(torch.tensor(torch.inf)))
+    torch.manual_seed(seed)
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-3, fused=True)
     for _, batch in zip(range(steps), bench.loader(seed), strict=False):
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
@@ -55,13 +66,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(options.steps, Path(folder), fused=True)
         for seed in range(options.seeds):
-            whole, half = (
-                negative_elbo(bench, options.steps, seed, bf16) for bf16 in (False, True)
-            )
+            whole = negative_elbo(bench, options.steps, seed)
+            half = negative_elbo(bench, options.steps, seed, bf16=True)
+            other = negative_elbo(bench, options.steps, seed, last_bit=True)
             results["seeds"][seed] = {
                 "negative_elbo_float32": whole,
                 "negative_elbo_bf16": half,
                 "relative_difference": half / whole - 1,
+                "negative_elbo_float32_last_bit": other,
+                "relative_difference_last_bit": other / whole - 1,
             }
     publish(results, options.output)
 
