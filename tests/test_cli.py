@@ -1,6 +1,8 @@
 """hf-seqvae as a person uses it: what it prints, what JSON it gives, how it refuses."""
 
 import json
+import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -8,6 +10,7 @@ import sys
 import pytest
 import torch
 from cli_standins import call, refused, terminal
+from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertModel
 
 from hf_seqvae import LatentSpace, everyday
@@ -265,6 +268,43 @@ def test_a_device_that_is_not_there_is_refused():
     )
     absent = f"cuda:{torch.cuda.device_count()}"
     assert "is not on this machine" in refused("sample", "x", "--device", absent)
+    if not torch.backends.mps.is_available():
+        assert "is not on this machine" in refused("sample", "x", "--device", "mps")
+
+
+def test_weights_that_diverged_are_refused_by_every_command(run, tmp_path):
+    folder = shutil.copytree(run / "best", tmp_path / "best")
+    weights = load_file(folder / "model.safetensors")
+    weights["decoder.lm_head.weight"][3, 2] = torch.nan
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    for command in (("sample", folder), ("reconstruct", folder, A)):
+        assert "hold NaN or infinity, first in 'decoder.lm_head.weight'" in refused(*command)
+
+
+def test_a_sentence_that_is_no_utf_8_is_refused(run):
+    assert "sentence 0 is no valid text (UTF-8)" in refused("reconstruct", run, "the \udcff girl")
+
+
+def in_a_shell(command, **environment):
+    program = f"{shlex.quote(sys.executable)} -c 'from hf_seqvae.cli import app; app()'"
+    return subprocess.run(
+        ["bash", "-c", command.replace("hf-seqvae", program)],
+        capture_output=True,
+        env={**os.environ, **environment},
+        check=False,
+    )
+
+
+def test_a_reader_that_has_enough_is_no_error(run):
+    command = f"hf-seqvae sample {shlex.quote(str(run))} -n 3000 --max-new-tokens 2 --json"
+    ended = in_a_shell(f"{command} | head -c 1; echo ${{PIPESTATUS[0]}}")
+    assert ended.stdout.decode().split() == ["{141"] or ended.stdout.decode().split() == ["[141"]
+    assert ended.stderr == b""
+
+
+def test_a_terminal_of_few_letters_shows_a_result_all_the_same():
+    ended = in_a_shell("hf-seqvae selfcheck --only kl", PYTHONIOENCODING="ascii")
+    assert ended.returncode == 0, ended.stderr
 
 
 # -- walks

@@ -101,6 +101,14 @@ def test_a_swap_gap_near_its_limit_is_said_to_be_doubtful():
     assert "give more text" not in diagnose(report(swap_gap=1.3, swap_error=0.1)).rule
 
 
+def test_the_doubt_is_about_the_limit_that_the_rule_had():
+    # of a rate paid and lost the limit is by the KL, 0.75, and not by MI, 0.05
+    lost = {"kl": 3.0, "mutual_information": 0.2, "swap_gap": 0.06}
+    assert "give more text" not in diagnose(report(**lost, swap_error=0.1)).rule
+    near = diagnose(report(**lost | {"swap_gap": 0.6}, swap_error=0.1)).rule
+    assert "swap gap 0.60 < 0.25 x KL = 0.75" in near and "its limit 0.75" in near
+
+
 def test_a_diagnosis_is_strict_json_with_the_line_of_each_remedy():
     plain = diagnose(report(kl=0.02, mutual_information=0.0, swap_gap=0.0)).to_dict()
     again = json.loads(json.dumps(plain, allow_nan=False))

@@ -143,3 +143,19 @@ def test_more_rate_is_no_cure_for_a_rate_that_is_wasted():
 
 def test_a_healthy_model_gets_no_medicine():
     assert lines("healthy", known_setup(config())) == ()
+
+
+@pytest.mark.parametrize(
+    ("kl_term", "after"),
+    [
+        ("free_bits_per_dimension_hinge", "objective.free_bits=2"),
+        ("free_bits_batch_dimension_hinge", "objective.free_bits=2"),
+        ("free_bits_per_sentence_mask", None),
+        ("free_bits_batch_mean_mask", None),
+    ],
+)
+def test_fewer_dimensions_leave_the_free_rate_of_a_sentence_what_it_was(kl_term, after):
+    setup = {"model": {"latent_size": 32}, "objective": {"kl_term": kl_term, "free_bits": 0.5}}
+    found = {remedy.name: remedy for remedy in lines("paid but unused rate", setup)}
+    expected = ("model.latent_size=8", *(() if after is None else (after,)))
+    assert found["fewer dimensions"].overrides == expected

@@ -108,3 +108,10 @@ def test_importance_weighted_estimates_of_another_k_are_refused(pair):
     assert compare(pair[0], report_of(tiny_vae(), iw_samples=None))[0].name == "negative_elbo"
     # and a model without latents has no K
     assert compare(report_of(tiny_language_model()), other)[0].name == "iw_nll against nll"
+
+
+def test_the_same_texts_cut_at_other_places_are_refused(pair):
+    cut = report_of(tiny_vae(seed=4), max_length=2, truncate=True)
+    assert cut.data["texts_sha256"] == pair[0].data["texts_sha256"]
+    with pytest.raises(ValueError, match=r"not as much of them.*the second: \d+ words.*max-length"):
+        compare(pair[0], cut)

@@ -214,10 +214,11 @@ def test_texts_written_before_a_kill_are_not_written_again(tmp_path):
     assert figures_of(third, path=path) == resumed
 
 
-def test_a_damaged_file_of_texts_is_written_again_and_said(tmp_path, caplog):
+@pytest.mark.parametrize("damage", [lambda text: text[:20], lambda text: f"[{text}]"])
+def test_a_damaged_file_of_texts_is_written_again_and_said(tmp_path, caplog, damage):
     path = tmp_path / "generated.json"
     whole = figures_of(Writer(copy), path=path)
-    path.write_text(path.read_text()[:20])
+    path.write_text(damage(path.read_text()))
     with caplog.at_level(logging.WARNING):
         assert figures_of(Writer(copy), path=path) == whole
     assert f"{path} is damaged" in caplog.text

@@ -306,3 +306,11 @@ def test_the_share_of_unknown_words_is_counted():
     labels = tokenize(tiny_data(["cats sleep .", "cats fly ."]), tiny_tokenizer())["labels"]
     by_hand = sum(ids.count(unknown) for ids in labels) / sum(map(len, labels))
     assert report["unknown_share"].value == pytest.approx(by_hand) and by_hand > 0
+
+
+@pytest.mark.parametrize("other", ["eos_token", "bos_token", "pad_token"])
+def test_an_unknown_token_that_is_a_control_token_counts_no_word(other):
+    tokenizer = tiny_tokenizer()
+    tokenizer.unk_token = getattr(tokenizer, other)
+    report = measure(tiny_vae(), tokenizer, tiny_data(["cats sleep ."]))
+    assert report["unknown_share"].value == 0.0

@@ -15,7 +15,7 @@ from hf_seqvae import SeqVAEConfig, SeqVAEModel
 
 FIXTURES = Path(__file__).parent / "fixtures"
 RELEASES = {
-    "0.1.0": "d74d74fbd00974b5af14e66d69109ed4e8dcbd5540cdb95646b9f3442667bf21",
+    "0.1.0": "e6bf3e6188f95355c94d72a8a0a59c3ab5e66e11cdd400ef6db30b676a019cbc",
 }
 CHECKPOINTS = [f"{release}/{name}" for release in RELEASES for name in ("lstm", "two_tokenizers")]
 

@@ -194,6 +194,15 @@ def test_a_map_says_the_share_of_each_axis_and_names_the_most_frequent_labels_on
     assert sum(len(dots.get_offsets()) for dots in axis.collections) == len(words)
 
 
+def test_labels_are_shown_as_they_are_written(drawn, tmp_path):
+    words = ["_hidden"] * 4 + ["$5 or $6"] * 3 + [r"$\frac$"] * 2
+    means = np.random.default_rng(0).normal(size=(9, 3))
+    latent_map(means, "unused.png", labels=words, label_name="$x_")
+    assert labels(drawn[0].axes[0]) == ["_hidden (4)", "$5 or $6 (3)", r"$\frac$ (2)"]
+    drawn[0].savefig(tmp_path / "map.png")
+    assert imread(tmp_path / "map.png").std() > 0.02
+
+
 def test_a_map_without_labels_is_an_image(tmp_path):
     path = latent_map(np.random.default_rng(0).normal(size=(50, 4)), tmp_path / "map.png")
     assert imread(path).std() > 0.02

@@ -1,5 +1,7 @@
 """The command line: hf-seqvae train | evaluate | reconstruct | sample | interpolate | ..."""
 
+import sys
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -58,6 +60,9 @@ def main(
 
     MODEL is the folder of a run (its best/ is taken), the folder of a model, or a Hub id.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # no result is lost to a terminal of few letters
+            stream.reconfigure(errors="replace")
 
 
 for _function, _example in (

@@ -1,5 +1,7 @@
 """How a command ends when something is wrong: one line on stderr and an exit code, no traceback."""
 
+import os
+import sys
 from typing import Any
 
 import typer
@@ -12,6 +14,7 @@ from typer.core import TyperGroup
 KNOWN_ERRORS = (ValueError, OSError, StrictDataclassError)
 WRONG_INPUT = 2
 FAILED = 1
+BROKEN_PIPE = 141  # 128 + SIGPIPE, as a shell has it
 
 
 class CommandFailed(Exception):
@@ -29,6 +32,9 @@ class ErrorGroup(TyperGroup):
         """Run the command that was asked for."""
         try:
             return super().invoke(ctx)
+        except BrokenPipeError as error:  # `| head` has read enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(BROKEN_PIPE) from error
         except KNOWN_ERRORS as error:
             self._report(ctx, error)
             raise typer.Exit(WRONG_INPUT) from error

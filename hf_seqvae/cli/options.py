@@ -57,4 +57,8 @@ def check_device(name: str | None) -> str:
             f"--device {name} is not on this machine, which has {torch.cuda.device_count()} CUDA "
             "devices. Use another, or cpu."
         )
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, NotImplementedError, AssertionError) as error:  # another build of torch
+        raise ValueError(f"--device {name} is not on this machine. Use cpu.") from error
     return name

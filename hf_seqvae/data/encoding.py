@@ -68,8 +68,7 @@ class TextEncoder:
             ]
             encoded = [_ids(tokenizer, texts) for tokenizer, _ in self._limits]
         target: Any = self.target
-        control = {target.bos_token_id, target.eos_token_id, target.pad_token_id} - {None}
-        unknown: Any = None if target.unk_token_id in control else target.unk_token_id
+        control, unknown = control_tokens(target), unknown_token(target)
         labels = [with_one_eos(ids, target.eos_token_id, control) for ids in encoded[-1][1]]
         return {
             "input_ids": encoded[0][0],
@@ -100,6 +99,17 @@ class TextEncoder:
             for tokenizer, limit in self._limits:
                 text = _cut_to(tokenizer, text, limit)
         return text
+
+
+def control_tokens(tokenizer: Any) -> set[int]:
+    """The ids of BOS, EOS and padding, those that there are."""
+    return {tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id} - {None}
+
+
+def unknown_token(tokenizer: Any) -> Any:
+    """The id of unknown words; None where there is none, or it is GPT-2's, which ends a text."""
+    unknown = tokenizer.unk_token_id
+    return None if unknown in control_tokens(tokenizer) else unknown
 
 
 def with_one_eos(ids: Sequence[int], eos_token_id: int, control_ids: set[int]) -> list[int]:

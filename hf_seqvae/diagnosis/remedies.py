@@ -227,7 +227,7 @@ def _fewer_dimensions(setup: Mapping[str, Any]) -> Remedy | None:
     if size is None or size < 8:
         return None
     overrides = (f"model.latent_size={size // 4}",)
-    if free:
+    if free and "dimension" in str(_get(setup, "objective.kl_term")):
         overrides += (f"objective.free_bits={free * size / (size // 4):.3g}",)
     return Remedy(
         "fewer dimensions",

@@ -71,7 +71,7 @@ def compare(first: Report, second: Report) -> list[Difference]:
 
 
 def check_same_texts(reports: Mapping[str, Report]) -> None:
-    """Raises unless all reports, by name, are of the same texts."""
+    """Raises unless all reports, by name, are of the same texts, cut at the same places."""
     hashes = {name: report.data.get("texts_sha256") for name, report in reports.items()}
     if len(set(hashes.values())) > 1 or None in hashes.values():
         sizes = ", ".join(
@@ -81,6 +81,13 @@ def check_same_texts(reports: Mapping[str, Report]) -> None:
         raise ValueError(
             f"differences are taken sentence by sentence, over the same texts; got {sizes}. "
             "Evaluate the models on one file, with the same limits."
+        )
+    words = {name: report.num_words for name, report in reports.items()}
+    if len(set(words.values())) > 1:
+        sizes = ", ".join(f"{name}: {number} words" for name, number in words.items())
+        raise ValueError(
+            f"the same texts were read, and not as much of them, as some were cut: {sizes}. "
+            "Evaluate the models with one --max-length that all of them can read."
         )
 
 

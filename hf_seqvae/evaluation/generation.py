@@ -39,7 +39,10 @@ class Generated:
         self.texts: dict[str, Any] = {}
         if path is not None and path.is_file():
             try:
-                self.texts = json.loads(path.read_text(encoding="utf-8"))
+                kept = json.loads(path.read_text(encoding="utf-8"))
+                if not isinstance(kept, dict):
+                    raise ValueError(f"it holds a {type(kept).__name__}")
+                self.texts = kept
             except ValueError as error:
                 logger.warning("%s is damaged (%s): its texts are written again", path, error)
 

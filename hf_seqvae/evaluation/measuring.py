@@ -16,6 +16,7 @@ from safetensors.numpy import load_file, save_file
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_seqvae.data import Collator, tokenize
+from hf_seqvae.data.encoding import unknown_token
 from hf_seqvae.evaluation.bound import evaluation_mode
 from hf_seqvae.evaluation.corpus import evaluate, evaluation_key
 from hf_seqvae.evaluation.fingerprint import text_fingerprint
@@ -121,8 +122,7 @@ def measure(
         processes=processes,
     )
     figures, wall, cpu = dict(report.figures), time.monotonic(), time.process_time()
-    unknown: Any = target.unk_token_id
-    figures["unknown_share"] = _unknown_share(rows["labels"][:], unknown)
+    figures["unknown_share"] = _unknown_share(rows["labels"][:], unknown_token(target))
     if num_generated and not has_exact_likelihood(model) and processes.is_first:
         with evaluation_mode(model):
             space = LatentSpace(model, tokenizer, decoder_tokenizer=decoder_tokenizer)

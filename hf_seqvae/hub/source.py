@@ -15,7 +15,7 @@ from hf_seqvae import recipe as recipes
 from hf_seqvae.engine.environment import ENVIRONMENT_NAME
 from hf_seqvae.engine.parts import load_texts
 from hf_seqvae.evaluation import Report
-from hf_seqvae.evaluation.fingerprint import model_fingerprint
+from hf_seqvae.evaluation.fingerprint import config_fingerprint, model_fingerprint
 from hf_seqvae.latent_space import LatentSpace, load_scorable
 from hf_seqvae.model.modeling_seqvae import SeqVAEModel
 from hf_seqvae.recipe import Recipe
@@ -91,7 +91,7 @@ def open_source(folder: str | Path, *, evaluation: str | Path | None = None) -> 
     recipe = recipes.load(kept) if kept.is_file() else None
     split, texts = _held_out(recipe)
     own = _read_json(folder / REPORT_NAME) or {}
-    report, report_split = _report(folder, own, weights, evaluation)
+    report, report_split = _report(folder, own, model, evaluation)
     log = folder / LOG_NAME
     return Source(
         folder=folder,
@@ -128,7 +128,7 @@ def _held_out(recipe: Recipe | None) -> tuple[str | None, Dataset | None]:
 
 
 def _report(
-    folder: Path, own: Mapping[str, Any], weights: str, evaluation: str | Path | None
+    folder: Path, own: Mapping[str, Any], model: Any, evaluation: str | Path | None
 ) -> tuple[Report | None, str | None]:
     """The report of these weights and its split, by preference that of a full evaluation."""
     place = folder / EVALUATION_NAME if evaluation is None else Path(evaluation)
@@ -149,7 +149,14 @@ def _report(
             f"{place / REPORT_NAME} is not the report of an evaluation. Give --evaluation the "
             "folder that hf-seqvae evaluate wrote."
         )
-    measured = values.get("model", {}).get("sha256")
+    measured, weights = values.get("model", {}).get("sha256"), model_fingerprint(model)
+    config = values.get("key", {}).get("config_sha256")
+    if measured == weights and config not in (None, config_fingerprint(model)):
+        raise ValueError(
+            f"the figures in {place} are of these weights under another config, such as another "
+            f"pooling. Measure the model again (hf-seqvae evaluate {folder} DATA --output-dir "
+            f"{folder / EVALUATION_NAME} --fresh), or put its config back."
+        )
     if measured != weights:
         raise ValueError(
             f"the figures in {place} are of the weights {measured}, and the model in {folder} has "

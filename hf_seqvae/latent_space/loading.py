@@ -136,6 +136,12 @@ def _model(folder: Path, auto: Any) -> PreTrainedModel:
             f"the weights in {folder} do not fit its config: {name!r} is {tuple(there)} in the "
             f"file and {tuple(wanted)} by the config. Save or train the model again."
         )
+    for name, weight in model.named_parameters():
+        if not weight.isfinite().all():
+            raise ValueError(
+                f"the weights in {folder} hold NaN or infinity, first in {name!r}: the training "
+                "diverged. Take an earlier checkpoint, or train with a lower learning rate."
+            )
     if info["missing_keys"]:
         missing = sorted(info["missing_keys"])
         raise ValueError(

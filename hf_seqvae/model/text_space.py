@@ -189,6 +189,10 @@ class TextSpace:
         for row, text in enumerate(texts):
             if not isinstance(text, str):
                 raise ValueError(f"sentence {row} must be a string, got {type(text).__name__}.")
+            try:
+                text.encode()
+            except UnicodeEncodeError as error:
+                raise ValueError(f"sentence {row} is no valid text (UTF-8): {error}.") from error
             if not text.strip():
                 raise ValueError(f"sentence {row} is empty: every sentence needs a word.")
         encoded = self.tokenizer(

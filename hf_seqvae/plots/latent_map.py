@@ -66,19 +66,19 @@ def latent_map(
     if labels is None:
         axis.scatter(*placed.T, color=BLUE, **dots)
     else:
+        entries = []
         words = [str(label) or "(none)" for label in labels]
         counts = Counter(words)
         shown = [word for word, _ in counts.most_common(max_labels)]
         rest = np.array([word not in shown for word in words])
         if rest.any():
-            name = f"{OTHERS} ({rest.sum():,}, {len(counts) - len(shown)} labels)"
-            axis.scatter(*placed[rest].T, color=GREY, label=name, **dots)
+            entries.append(f"{OTHERS} ({rest.sum():,}, {len(counts) - len(shown)} labels)")
+            axis.scatter(*placed[rest].T, color=GREY, label=len(entries), **dots)
         for number, word in enumerate(shown):
             own = np.array([other == word for other in words])
-            label = f"{_shortened(word)} ({counts[word]:,})"
-            axis.scatter(
-                *placed[own].T, color=PALETTE[number], marker=_MARKERS[number], label=label, **dots
-            )
+            entries.append(f"{_shortened(word)} ({counts[word]:,})")
+            look = {"color": PALETTE[number], "marker": _MARKERS[number]}
+            axis.scatter(*placed[own].T, label=len(entries), **look, **dots)
         legend = axis.legend(
             title=label_name or None,
             fontsize=10,
@@ -87,6 +87,11 @@ def latent_map(
             bbox_to_anchor=(1.0, 1.0),
             title_fontsize=11,
         )
+        # put in afterwards: as labels a leading _ would hide them
+        for text, entry in zip(legend.get_texts(), entries, strict=True):
+            text.set_text(entry)
+        for text in (*legend.get_texts(), legend.get_title()):
+            text.set_parse_math(False)  # a $ is a dollar
         for handle in legend.legend_handles:
             if handle is not None:
                 handle.set(sizes=[40], alpha=1)

@@ -106,6 +106,15 @@ def test_figures_of_other_weights_are_refused(copy):
         collect_facts(copy, evaluation=copy / "nowhere")
 
 
+def test_figures_of_the_same_weights_under_another_config_are_refused(copy):
+    path = copy / "best" / "config.json"
+    text = path.read_text()
+    assert text.count('"pooling": "max"') == 1
+    path.write_text(text.replace('"pooling": "max"', '"pooling": "mean"'))
+    with pytest.raises(ValueError, match="these weights under another config"):
+        collect_facts(copy)
+
+
 def test_cost_and_machine_are_those_of_the_training(run, facts):
     step, wall, cpu = json.loads((run / "cost.jsonl").read_text().splitlines()[-1])
     training = facts["training"]
