@@ -91,8 +91,9 @@ def _doubt(report: Report, measured: Measured, limits: Limits) -> str:
     if error is None or measured.swap_gap is None or measured.kl < limits.paid_kl:
         return ""
     information, used = measured.mutual_information, measured.used
-    by_kl = information is None or (used is not None and used < limits.unused_fraction)
-    limit = limits.heard_fraction * (measured.kl if by_kl else information)
+    unused = used is not None and used < limits.unused_fraction
+    reference = measured.kl if information is None or unused else information
+    limit = limits.heard_fraction * reference
     if abs(measured.swap_gap - limit) >= 2 * error:
         return ""
     return (
