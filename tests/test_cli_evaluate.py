@@ -230,6 +230,14 @@ def test_two_models_stand_side_by_side_with_differences_in_standard_errors(model
     assert max(map(len, text.splitlines())) <= 100
 
 
+def test_a_narrow_terminal_shows_the_figures_and_not_what_they_mean(models, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    text = call("evaluate", "everyday", "--compare", models / "a", models / "b", *QUICK).stdout
+    assert re.search(r"\n +a +b +second less first +errors *\n", text)
+    assert "lower is better" not in text and "…" not in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
 def test_two_finished_folders_stand_side_by_side_without_data(models):
     for name in ("a", "b"):
         call("evaluate", models / name, "everyday", *QUICK, "--output-dir", f"out-{name}")

@@ -325,4 +325,5 @@ def _show_comparison(names: tuple[str, str], reports: list["Report"], json: bool
         sides = {name: report.to_dict() for name, report in zip(names, reports, strict=True)}
         print_json({"reports": sides, "differences": rows})
         return
-    stdout().print(comparison_table(_folder_names(*names), reports, found))
+    console = stdout()
+    console.print(comparison_table(_folder_names(*names), reports, found, width=console.width))

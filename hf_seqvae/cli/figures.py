@@ -13,6 +13,8 @@ from hf_seqvae.cli.screen import plain_table
 if TYPE_CHECKING:
     from hf_seqvae.evaluation import Difference, Figure, Report
 
+WIDE = 100  # columns of a terminal with room for what figures mean
+
 # name in the report, what it is called here, what it says; None begins a group
 ROWS = (
     (None, "likelihood", "nats a sentence, ± standard error"),
@@ -103,9 +105,16 @@ def figures_table(
 
 
 def comparison_table(
-    names: Sequence[str], reports: Sequence["Report"], differences: Sequence["Difference"]
+    names: Sequence[str],
+    reports: Sequence["Report"],
+    differences: Sequence["Difference"],
+    *,
+    width: int = WIDE,
 ) -> Table:
-    """Two models side by side; each difference over the same sentences, in standard errors."""
+    """Two models side by side; each difference over the same sentences, in standard errors.
+
+    What a figure means is left out where `width` has no room for it.
+    """
     table = plain_table(
         "",
         *map(escape, names),
@@ -140,6 +149,8 @@ def comparison_table(
             "-" if ratio is None else Text(f"{ratio:+.1f}", style="bold" if abs(ratio) > 3 else ""),
             (_SIGNS[item.sign] + _caps(name, figures)).removeprefix("; "),
         )
+    if width < WIDE:
+        table.columns.pop()
     unknown = {
         str(figure.value) for report in reports if (figure := report.figures.get("unknown_share"))
     }
