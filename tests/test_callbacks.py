@@ -26,12 +26,13 @@ def test_a_collapsed_run_is_warned_of_once_with_figure_and_cure():
     first, *rest = warnings(COLLAPSED)
     assert rest == []
     assert "step 200: the latent looks collapsed: KL 0.02 < 0.1 nats a sentence at beta 1" in first
-    assert "Try free bits: --set objective.kl_term=free_bits_per_dimension_hinge" in first
+    assert "Try free bits: --set objective.kl_term=free_bits_per_sentence_mask" in first
 
 
 def test_the_cure_is_one_the_run_does_not_have():
-    setup = {"model": {"latent_size": 16}, "objective": {"free_bits": 0.25}}
-    assert "objective.free_bits=0.5" in warnings(COLLAPSED, setup=setup)[0]
+    floor = {"kl_term": "free_bits_per_sentence_mask", "free_bits": 3.0}
+    setup = {"model": {"latent_size": 16}, "objective": floor}
+    assert "objective.free_bits=6" in warnings(COLLAPSED, setup=setup)[0]
 
 
 def test_nothing_is_said_at_the_start_where_every_model_looks_collapsed():

@@ -41,7 +41,7 @@ def test_a_collapse_is_warned_of_once_with_the_cure(tmp_path, said):
     trainer(tmp_path, CollapseCallback()).train()
     assert len(said()) == 1
     assert "the latent looks collapsed" in said()[0]
-    assert "--set objective.kl_term=free_bits_per_dimension_hinge" in said()[0]
+    assert "--set objective.kl_term=free_bits_per_sentence_mask" in said()[0]
 
 
 def test_a_resumed_training_does_not_say_it_again(tmp_path, said):

@@ -99,12 +99,29 @@ def test_what_the_model_has_is_not_proposed_again():
     assert "word dropout" not in [remedy.name for remedy in lines("collapsed", dropped)]
 
 
-def test_free_bits_that_there_are_already_are_doubled():
-    recipe = recipes.load("quickstart").to_dict()
-    first = lines("collapsed", known_setup(config(latent_size=16), recipe))[0]
-    assert first.overrides[1] == "objective.free_bits=0.5"
+@pytest.mark.parametrize("term", ["free_bits_per_sentence_mask", "free_bits_batch_mean_mask"])
+def test_free_bits_that_there_are_already_are_doubled(term):
+    recipe = recipes.load("quickstart", [f"objective.kl_term={term}", "objective.free_bits=3"])
+    first = lines("collapsed", known_setup(config(latent_size=16), recipe.to_dict()))[0]
+    assert first.overrides == (f"objective.kl_term={term}", "objective.free_bits=6")
     first = lines("collapsed", known_setup(config(latent_size=16)))[0]
-    assert first.overrides[1] == "objective.free_bits=0.25"
+    assert first.overrides == (
+        "objective.kl_term=free_bits_per_sentence_mask",
+        "objective.free_bits=4",
+    )
+
+
+def test_a_rate_paid_dimension_by_dimension_and_lost_is_to_get_one_floor():
+    recipe = recipes.load("quickstart").to_dict()  # 0.25 nats in each of 16 dimensions
+    first = lines("paid but unused rate", known_setup(config(latent_size=16), recipe))[0]
+    assert first.name == "one floor"
+    assert first.overrides == (
+        "objective.kl_term=free_bits_per_sentence_mask",
+        "objective.free_bits=4",
+    )
+    changed = recipes.load("quickstart", list(first.overrides)).to_dict()
+    names = [one.name for one in lines("paid but unused rate", known_setup(config(), changed))]
+    assert "one floor" not in names
 
 
 def test_tied_parts_are_neither_reset_nor_moved_alone():
@@ -117,11 +134,10 @@ def test_tied_parts_are_neither_reset_nor_moved_alone():
         recipes.load("quickstart", [*tied, *overrides_of(remedy.line)])
 
 
-def test_nats_of_another_kind_are_not_doubled_as_nats_of_a_dimension():
-    changed = ["objective.kl_term=free_bits_per_sentence_mask", "objective.free_bits=8"]
-    recipe = recipes.load("quickstart", changed).to_dict()
+def test_nats_of_a_dimension_are_not_doubled_as_nats_of_a_sentence():
+    recipe = recipes.load("quickstart").to_dict()
     first = lines("collapsed", known_setup(config(latent_size=16), recipe))[0]
-    assert first.overrides[1] == "objective.free_bits=0.25"
+    assert first.overrides[1] == "objective.free_bits=4"
 
 
 def test_linear_annealing_gives_way_to_cycles_and_cycles_stay():

@@ -1,8 +1,9 @@
 """Remedies: what to try next against a verdict, in order, each with its line of recipe options.
 
 Only options that the recipe schema has, and none that the model already uses. The order is that of
-the effects measured in training/results/: free bits kept the most, then the schedule of beta, then
-pooling, which alone delays a collapse and does not prevent it.
+the effects measured in training/results/: free bits kept the most, and more of it as information
+with one floor under the KL of a sentence than with one under each dimension; then the schedule of
+beta, then pooling, which alone delays a collapse and does not prevent it.
 """
 
 import shlex
@@ -19,7 +20,8 @@ from hf_seqvae.diagnosis.rules import (
     Judgement,
 )
 
-HINGE = "free_bits_per_dimension_hinge"
+# terms with one floor under all of the KL; the first is recommended, being exact under accumulation
+ONE_FLOOR = ("free_bits_per_sentence_mask", "free_bits_batch_mean_mask")
 FREE_NATS = 4.0  # a sentence in all, as in the quickstart recipe
 WORD_DROPOUT = (0.2, 0.4)  # first try, and where that was not enough
 
@@ -84,19 +86,31 @@ def _get(setup: Mapping[str, Any], key: str) -> Any:
 
 
 def _free_bits(setup: Mapping[str, Any]) -> Remedy:
-    same = _get(setup, "objective.kl_term") in (None, HINGE)
-    before = _get(setup, "objective.free_bits") if same else None
-    size = _get(setup, "model.latent_size") or 16
-    nats = 2 * before if before else float(f"{FREE_NATS / size:.3g}")
-    why = (
-        f"twice the free bits: {nats * size:.3g} nats a sentence cost nothing"
-        if before
-        else f"{nats * size:.3g} nats a sentence, {nats:g} a dimension, cost nothing"
-    )
-    overrides = (f"objective.kl_term={HINGE}", f"objective.free_bits={nats:g}")
+    term = _get(setup, "objective.kl_term")
+    before = _get(setup, "objective.free_bits") if term in ONE_FLOOR else None
+    nats = 2 * before if before else FREE_NATS
+    twice = "twice the free bits: " if before else ""
+    term = term if before else ONE_FLOOR[0]
+    overrides = (f"objective.kl_term={term}", f"objective.free_bits={nats:g}")
     if _get(setup, "objective.capacity"):
         overrides += ("objective.capacity=0",)
-    return Remedy("free bits", f"{why} (arXiv 1606.04934, 2004.04092)", overrides)
+    why = f"{twice}{nats:g} nats a sentence cost nothing (arXiv 1606.04934, 1909.00868)"
+    return Remedy("free bits", why, overrides)
+
+
+def _one_floor(setup: Mapping[str, Any]) -> Remedy | None:
+    """One floor in place of those of the dimensions, much of which is paid as noise."""
+    term, free = _get(setup, "objective.kl_term"), _get(setup, "objective.free_bits")
+    size = _get(setup, "model.latent_size")
+    if "dimension" not in str(term) or not free or size is None:
+        return None
+    nats = f"{free * size:.3g}"
+    return Remedy(
+        "one floor",
+        f"{nats} nats free in all in place of {free:g} in each dimension, where much is paid as "
+        "noise (arXiv 1909.00868)",
+        (f"objective.kl_term={ONE_FLOOR[0]}", f"objective.free_bits={nats}"),
+    )
 
 
 def _annealing(setup: Mapping[str, Any]) -> Remedy | None:
@@ -261,6 +275,6 @@ _ORDER: dict[str, tuple[Callable[[Mapping[str, Any]], Remedy | None], ...]] = {
     COLLAPSED: (*_AGAINST_COLLAPSE, _smaller_beta),
     PARTLY: (*_AGAINST_COLLAPSE, _smaller_beta),
     IGNORED: (_injection, _word_dropout, _more_epochs, _annealing),
-    UNUSED_RATE: (_pooling, _word_dropout, _injection, _fewer_dimensions, _annealing),
+    UNUSED_RATE: (_one_floor, _pooling, _word_dropout, _injection, _fewer_dimensions, _annealing),
     HEALTHY: (),
 }
