@@ -15,7 +15,7 @@ from hf_seqvae import SeqVAEConfig, SeqVAEModel
 
 FIXTURES = Path(__file__).parent / "fixtures"
 RELEASES = {
-    "0.1.0": "e6bf3e6188f95355c94d72a8a0a59c3ab5e66e11cdd400ef6db30b676a019cbc",
+    "0.1.0": "cfdb10c4f0938b70cd701748eeec077060e320b9aa746bfc8cdf7f66a780afef",
 }
 CHECKPOINTS = [f"{release}/{name}" for release in RELEASES for name in ("lstm", "two_tokenizers")]
 

@@ -67,11 +67,10 @@ def check_length(num_tokens: int, limit: int | None, config: PreTrainedConfig, w
 
 
 def feature_width(config: PreTrainedConfig) -> int:
-    """H, the width of a backbone's last hidden states."""
+    """H, the width of a foreign backbone's last hidden states."""
     text = config.get_text_config()
-    width = getattr(text, "output_size", None)  # of our LSTM
-    width = getattr(text, "word_embed_proj_dim", None) if width is None else width  # of OPT
-    return text.hidden_size if width is None else width
+    narrowed = getattr(text, "word_embed_proj_dim", None)  # of OPT
+    return text.hidden_size if narrowed is None else narrowed
 
 
 def check_encoder(backbone: nn.Module) -> frozenset[str]:

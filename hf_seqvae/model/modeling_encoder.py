@@ -121,6 +121,8 @@ class SeqVAEEncoder(SeqVAEPreTrainedModel):
         if getattr(self.backbone, "pooler", None) is not None:
             self.backbone.pooler = NoPooler()
         width = feature_width(config.encoder)
+        if config.has_lstm_encoder:
+            width = config.encoder.output_size
         self.attention_pool = AttentionPool(width) if config.pooling == "attention" else None
         pooled_size = 2 * width if config.pooling == "mean_max" else width
         head = POSTERIORS[config.posterior]
