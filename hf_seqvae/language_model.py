@@ -79,7 +79,7 @@ def sample_texts(
     writer: Any = model
     config = writer.config
     if config.bos_token_id is None:
-        raise ValueError("a text begins behind BOS, and the config's bos_token_id is None.")
+        raise ValueError("a text begins behind BOS, and the config's bos_token_id is None. Set it.")
     settings = {"temperature": temperature, "max_new_tokens": max_new_tokens}
     settings |= {"do_sample": True, "top_k": 0, "top_p": 1.0}  # whatever its generation_config says
     starts = torch.full((num_samples, 1), config.bos_token_id, device=model.device)

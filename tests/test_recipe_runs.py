@@ -18,6 +18,8 @@ from hf_seqvae.data import Collator
 from hf_seqvae.engine import lock, train
 from hf_seqvae.recipe import Recipe
 
+HALVED = {"scheduler": "plateau_halving", "patience": 1}
+HALVED |= {"optimizer": "sgd", "learning_rate": 30.0, "max_grad_norm": 1.0}
 HOLD = """
 import fcntl, sys
 file = open(sys.argv[1], "a")
@@ -100,12 +102,8 @@ def test_plateau_halving_halves_goes_back_to_the_best_and_ends(tmp_path, files):
     recipe = tiny_recipe(
         tmp_path,
         files,
-        scheduler="plateau_halving",
-        patience=1,
+        **HALVED,
         max_decays=2,
-        optimizer="sgd",
-        learning_rate=30.0,
-        max_grad_norm=1.0,
         epochs=100,
     )
     result = train(recipe, progress=False)
@@ -174,12 +172,8 @@ def test_the_epoch_of_a_line_is_its_own_where_decays_end_a_phase(tmp_path, files
     recipe = tiny_recipe(
         tmp_path,
         files,
-        scheduler="plateau_halving",
-        patience=1,
+        **HALVED,
         max_decays=1,
-        optimizer="sgd",
-        learning_rate=30.0,
-        max_grad_norm=1.0,
         epochs=40,
     )
     train(

@@ -141,8 +141,8 @@ def shown_sentences(texts: Sequence[str], space: "LatentSpace") -> list[str]:
         if len(found) == 2 * WALKS:
             break
         ids = space.tokenizer(text)["input_ids"]
-        readable = space.tokenizer.unk_token_id not in ids
-        readable = readable and len(ids) <= space.tokenizer.model_max_length
-        if 3 < len(text.split()) <= LONGEST and readable:
+        unknown = space.tokenizer.unk_token_id in ids
+        too_long = len(ids) > space.tokenizer.model_max_length
+        if 3 < len(text.split()) <= LONGEST and not unknown and not too_long:
             found.append(text)
     return found[: len(found) // 2 * 2]

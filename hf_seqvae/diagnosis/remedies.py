@@ -98,11 +98,16 @@ def _free_bits(setup: Mapping[str, Any]) -> Remedy:
     return Remedy("free bits", why, overrides)
 
 
+def _free_of_dimension(setup: Mapping[str, Any]) -> Any:
+    """The nats free in each dimension, where the KL term has such floors."""
+    by_dimension = "dimension" in str(_get(setup, "objective.kl_term"))
+    return _get(setup, "objective.free_bits") if by_dimension else None
+
+
 def _one_floor(setup: Mapping[str, Any]) -> Remedy | None:
     """One floor in place of those of the dimensions, much of which is paid as noise."""
-    term, free = _get(setup, "objective.kl_term"), _get(setup, "objective.free_bits")
-    size = _get(setup, "model.latent_size")
-    if "dimension" not in str(term) or not free or size is None:
+    free, size = _free_of_dimension(setup), _get(setup, "model.latent_size")
+    if not free or size is None:
         return None
     nats = f"{free * size:.3g}"
     return Remedy(
@@ -237,11 +242,11 @@ def _smaller_beta(setup: Mapping[str, Any]) -> Remedy | None:
 
 
 def _fewer_dimensions(setup: Mapping[str, Any]) -> Remedy | None:
-    size, free = _get(setup, "model.latent_size"), _get(setup, "objective.free_bits")
+    size, free = _get(setup, "model.latent_size"), _free_of_dimension(setup)
     if size is None or size < 8:
         return None
     overrides = (f"model.latent_size={size // 4}",)
-    if free and "dimension" in str(_get(setup, "objective.kl_term")):
+    if free:
         overrides += (f"objective.free_bits={free * size / (size // 4):.3g}",)
     return Remedy(
         "fewer dimensions",

@@ -80,8 +80,8 @@ def from_mapping(cls: type, values: Mapping[str, Any]) -> Any:
 
 
 def is_plain(name: str) -> bool:
-    """Whether a name stands on one line, without white space around it."""
-    return name == name.strip() and name.isprintable()
+    """Whether a name can be a folder's: on one line, no slash, no white space around it."""
+    return bool(name) and "/" not in name and name == name.strip() and name.isprintable()
 
 
 def plain_copy(value: Any, key: str) -> Any:

@@ -71,7 +71,7 @@ class Recipe:
             object.__setattr__(self, "output_dir", os.path.expanduser(self.output_dir))
         object.__setattr__(self, "model", canonical_model(self.model))
         check_fields(self)
-        if not self.name or "/" in self.name or not is_plain(self.name):
+        if not is_plain(self.name):
             raise ValueError(f"name must be a word without slashes, got {self.name!r}.")
         check_model_keys(self.model)
         model_config(self.model)

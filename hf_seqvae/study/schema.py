@@ -43,7 +43,7 @@ class StudyRun:
     def __post_init__(self) -> None:
         """Check types, limits, name and seeds."""
         check_fields(self)
-        if not self.name.strip(". ") or "/" in self.name or not is_plain(self.name):
+        if not self.name.strip(". ") or not is_plain(self.name):
             raise ValueError(
                 "runs.name must be a word without slashes, it is the name of a folder; got "
                 f"{self.name!r}."
@@ -79,7 +79,7 @@ class Study:
     def __post_init__(self) -> None:
         """Check types, and that runs, seeds and baseline fit together."""
         check_fields(self)
-        if not self.name or "/" in self.name or not is_plain(self.name):
+        if not is_plain(self.name):
             raise ValueError(f"name must be a word without slashes, got {self.name!r}.")
         _check_seeds(self.seeds, "seeds")
         check_own_keys(self.set, "set")
