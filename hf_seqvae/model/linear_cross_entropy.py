@@ -97,34 +97,37 @@ def _score(
         of_features = torch.empty_like(features) if wanted[0] else None
         of_weight = torch.zeros_like(weight, dtype=wide) if wanted[1] else None
         of_bias = torch.zeros_like(bias, dtype=wide) if bias is not None and wanted[2] else None
-        memory = features.new_empty(min(len(features), POSITIONS_AT_ONCE), len(weight), dtype=dtype)
+        # what every block is written into: fresh memory costs more than the passes over it
+        shape = (min(len(features), POSITIONS_AT_ONCE), len(weight))
+        products = features.new_empty(shape, dtype=dtype)
+        wide_scores = products if dtype == wide else features.new_empty(shape, dtype=wide)
+        shares = features.new_empty(shape, dtype=wide)
+        part = torch.empty_like(matrix) if wanted[1] and dtype != wide else None
         for start in range(0, len(features), POSITIONS_AT_ONCE):
             block = slice(start, start + POSITIONS_AT_ONCE)
             inputs, target = features[block].to(dtype), targets[block, None]
-            logits = torch.mm(inputs, matrix.t(), out=memory[: len(inputs)])
-            scores = logits.to(wide)  # the same memory where the type is
+            count = len(inputs)
+            logits = torch.mm(inputs, matrix.t(), out=products[:count])
+            scores = logits if dtype == wide else wide_scores[:count].copy_(logits)
             if bias is not None:
                 scores += bias
-            scores -= scores.amax(dim=1, keepdim=True)
-            of_target = scores.gather(1, target)
-            total = scores.exp_().sum(dim=1, keepdim=True)
-            nll[block] = (total.log() - of_target).squeeze(1)
+            softmax = torch.softmax(scores, dim=1, out=shares[:count])
+            # log sum exp: the largest score less the log of its probability, never below 1 / V
+            largest, most = (values.amax(dim=1, keepdim=True) for values in (scores, softmax))
+            nll[block] = (largest - scores.gather(1, target) - most.log()).squeeze(1)
             if not any(wanted):
                 continue
             # d nll / d logits = softmax - one-hot
-            scores /= total
-            scores.scatter_add_(1, target, torch.full_like(of_target, -1.0))
+            softmax.scatter_add_(1, target, softmax.new_full(target.shape, -1.0))
             if upstream is not None:
-                scores *= upstream[block, None]
+                softmax *= upstream[block, None]
             if of_bias is not None:
-                of_bias += scores.sum(dim=0)
-            slopes = scores if scores is logits else logits.copy_(scores)
+                of_bias += softmax.sum(dim=0)
+            slopes = softmax if dtype == wide else logits.copy_(softmax)
             if of_features is not None:
                 of_features[block] = slopes @ matrix
-            if of_weight is None:
-                continue
-            if dtype == wide:
+            if of_weight is not None and part is None:
                 of_weight.addmm_(slopes.t(), inputs)
-            else:
-                of_weight += slopes.t() @ inputs
+            elif of_weight is not None:
+                of_weight += torch.mm(slopes.t(), inputs, out=part)
     return nll, [of_features, of_weight, of_bias]
