@@ -362,3 +362,107 @@ def test_a_study_in_processes_of_its_own_survives_ctrl_c(tmp_path):
     asked = (*command[3:], "--dry-run", "--json")
     rows = json.loads(call(*asked).stdout)
     assert {row["state"] for row in rows} == {"resumable"}
+
+
+class TestResultsOfAnotherFolder:
+    """results.jsonl, copied without any run, in place of training again."""
+
+    @pytest.fixture
+    def moved(self, study, tmp_path, started):
+        """The study, the folder that was, a new one, and the file of results alone."""
+        path, folder = study
+        call("compare", path, "--output-dir", folder, "--table-only")
+        kept = tmp_path / "results.jsonl"
+        shutil.copyfile(folder / "results.jsonl", kept)
+        return path, folder, tmp_path / "new", kept
+
+    def test_nothing_is_trained_and_the_table_is_the_same(self, moved, started):
+        path, folder, new, kept = moved
+        call("compare", path, "--output-dir", new, "--results", kept)
+        assert started == []
+        before, after = (json.loads((one / "table.json").read_text()) for one in (folder, new))
+        assert after["runs"] == before["runs"]
+        assert after["runs"][1]["difference"] is not None
+        assert after["hypothesis"] == before["hypothesis"]
+        assert (new / "results.jsonl").read_bytes() == kept.read_bytes()
+        links = [one["recipe"] for run in after["runs"] for one in run["seeds"]]
+        assert all(recipes.load(new / link) for link in links)
+        assert not list(new.rglob("*.safetensors"))
+
+    def test_it_holds_no_folder_of_the_machine(self, moved):
+        path, folder, _, kept = moved
+        assert str(folder) not in kept.read_text()
+
+    def test_what_is_put_there_stays_until_its_folder_is_removed(self, moved, started):
+        path, _, new, kept = moved
+        call("compare", path, "--output-dir", new, "--results", kept)
+        shutil.rmtree(new / "max" / "seed-1")
+        call("compare", path, "--output-dir", new)
+        assert started == ["max seed 1"]
+
+    def test_runs_that_it_lacks_are_trained(self, moved, started):
+        path, _, new, kept = moved
+        lines = kept.read_text().splitlines(keepends=True)
+        kept.write_text("".join(line for line in lines if '"seed": 1' not in line))
+        call("compare", path, "--output-dir", new, "--results", kept, "--only", "max")
+        assert started == ["max seed 1"]
+        runs = json.loads((new / "table.json").read_text())["runs"]
+        states = [[one["state"] for one in run["seeds"]] for run in runs]
+        assert states == [["finished", "not started"], ["finished", "finished"]]
+
+    def test_what_has_begun_in_the_folder_comes_first(self, moved, started):
+        path, folder, _, kept = moved
+        kept.write_text(kept.read_text().replace('"epoch": 2.0', '"epoch": 7.0'))
+        shutil.rmtree(folder / "max" / "seed-1")
+        call("compare", path, "--output-dir", folder, "--results", kept)
+        runs = json.loads((folder / "table.json").read_text())["runs"]
+        epochs = [[one["epoch"] for one in run["seeds"]] for run in runs]
+        assert (epochs, started) == ([[2.0, 2.0], [2.0, 7.0]], [])
+
+    def test_dry_run_counts_it_and_writes_nothing(self, moved):
+        path, _, new, kept = moved
+        asked = ("compare", path, "--output-dir", new, "--results", kept, "--dry-run", "--json")
+        assert {row["state"] for row in json.loads(call(*asked).stdout)} == {"finished"}
+        assert not new.exists()
+
+    @pytest.mark.parametrize(
+        ("old", "new", "said"),
+        [
+            ('"epochs": 2', '"epochs": 9', "another recipe; changed: training.epochs: 9 -> 2"),
+            ('"iw_samples": 3', '"iw_samples": 4', "evaluation; changed: iw_samples: 4 -> 3"),
+            ('{"format": 1', '{"format": 9', "was written by another version (format 9"),
+            ('"likelihoods": [', '"likelihood": [', "record 1, is damaged"),
+            ('"run": "last"', '"run": 3', "record 1, is damaged"),
+            ('"iw_sentences"', '"iw_sentence"', "iw_sentence"),
+            ("}\n", "\n", "line 1, is not JSON"),
+        ],
+    )
+    def test_what_does_not_fit_is_refused_before_anything_starts(
+        self, moved, started, old, new, said
+    ):
+        path, _, folder, kept = moved
+        text = kept.read_text()
+        assert old in text
+        kept.write_text(text.replace(old, new))
+        error = refused("compare", path, "--output-dir", folder, "--results", kept)
+        assert said in error
+        assert started == [] and not folder.exists()
+
+    def test_a_missing_file_is_named(self, moved, tmp_path):
+        path, _, new, _ = moved
+        error = refused("compare", path, "--output-dir", new, "--results", tmp_path / "no.jsonl")
+        assert "There is no file" in error and "results.jsonl of a study's folder" in error
+
+    def test_a_changed_recipe_over_what_was_put_there_is_refused(self, moved, started):
+        path, _, new, kept = moved
+        call("compare", path, "--output-dir", new, "--results", kept)
+        error = refused("compare", path, "--output-dir", new, "--set", "training.epochs=3")
+        assert "training.epochs: 2 -> 3" in error and "remove that folder" in error
+        assert started == []
+
+    def test_a_damaged_result_names_the_file_and_the_cure(self, moved):
+        path, _, new, kept = moved
+        call("compare", path, "--output-dir", new, "--results", kept)
+        (new / "max" / "seed-0" / "result.json").write_text("{}")
+        error = refused("compare", path, "--output-dir", new, "--table-only")
+        assert "result.json is damaged" in error and "Remove it" in error

@@ -1,7 +1,7 @@
 """compare: a study of recipes x seeds, trained side by side, in one table."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -49,6 +49,14 @@ def compare(
     output_dir: Annotated[
         Path | None, typer.Option(help="Folder of the study (runs/studies/NAME).")
     ] = None,
+    results: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The results.jsonl of a study's folder: runs in it that have not begun here count "
+            "as finished.",
+        ),
+    ] = None,
     table_only: Annotated[
         bool, typer.Option("--table-only", help="Train nothing: table and pictures of what is.")
     ] = False,
@@ -61,7 +69,8 @@ def compare(
 
     A study lists runs, each a recipe and the keys that make it differ. Each run is trained with
     each seed in a folder of its own, and its likelihood is measured with importance samples. In the
-    end table.md, table.json and pictures lie in the folder of the study.
+    end table.md, table.json and pictures lie in the folder of the study, and results.jsonl: without
+    weights, it is all that --results needs to go on in another folder or on another machine.
 
     Runs that are finished are never repeated, killed ones go on: give the same command again. A run
     that fails is reported, and the rest goes on.
@@ -78,13 +87,15 @@ def compare(
     # what is chosen to run, the table is of all
     shown = list(dict.fromkeys([*studies.plan_jobs(chosen, study, overrides=overrides), *planned]))
     refused = studies.check_study_folder(chosen, shown)
+    found = {} if results is None else studies.find_results(results, shown)
     if dry_run:
-        _show_states(planned, refused, json)
+        _show_states(planned, refused, found, json)
         return
     in_the_way = [f"{job.title}: {refused[job]}" for job in planned if job in refused]
     if in_the_way and not table_only:
         raise ValueError(f"Nothing was started. {' '.join(in_the_way)}")
     _show_refused(refused)
+    studies.put_results(found)
     failed: Mapping[Job, str] = {}
     if not table_only:
         studies.write_study(chosen, overrides)
@@ -130,8 +141,13 @@ def read_seeds(text: str) -> list[int]:
     return [int(word) for word in words]
 
 
-def _show_states(planned: "list[Job]", refused: "Mapping[Job, str]", json: bool) -> None:
-    states = [(job, "refused" if job in refused else job.state()) for job in planned]
+def _show_states(
+    planned: "list[Job]", refused: "Mapping[Job, str]", found: "Container[Job]", json: bool
+) -> None:
+    def state_of(job: "Job") -> str:
+        return "refused" if job in refused else "finished" if job in found else job.state()
+
+    states = [(job, state_of(job)) for job in planned]
     if json:
         print_json(
             [

@@ -11,7 +11,7 @@ from hf_seqvae.engine.errors import (
 )
 from hf_seqvae.engine.loop import Engine
 from hf_seqvae.engine.phases import Phase
-from hf_seqvae.engine.run import TrainingResult, check_same_recipe, train
+from hf_seqvae.engine.run import TrainingResult, check_same_recipe, refuse_other_recipe, train
 from hf_seqvae.engine.settings import Settings
 
 __all__ = [
@@ -27,5 +27,6 @@ __all__ = [
     "TrainingInterrupted",
     "TrainingResult",
     "check_same_recipe",
+    "refuse_other_recipe",
     "train",
 ]

@@ -183,14 +183,25 @@ def check_same_recipe(folder: Path, recipe: Recipe, *, cure: str | None = None) 
     begun = any((folder / "checkpoints").glob("step-*")) or (folder / "report.json").is_file()
     if not kept.is_file() or not begun:
         return
-    changed = recipes.differences(recipes.load(kept), recipe)
+    cure = cure or (
+        "Choose another output_dir, start again with --fresh (resume=False), which removes "
+        f"that run, or go on with its own recipe: {kept}."
+    )
+    refuse_other_recipe(
+        recipes.load(kept), recipe, f"{folder} holds a run of another recipe", cure=cure
+    )
+
+
+def refuse_other_recipe(old: Recipe, new: Recipe, what: str, *, cure: str) -> None:
+    """Raise where two recipes differ in what bears on the weights.
+
+    Raises:
+        ValueError: `what` is the matter, each option that changed, and the cure.
+    """
+    changed = recipes.differences(old, new)
     if changed:
-        listed = "; ".join(f"{key}: {old!r} -> {new!r}" for key, (old, new) in changed.items())
-        cure = cure or (
-            "Choose another output_dir, start again with --fresh (resume=False), which removes "
-            f"that run, or go on with its own recipe: {kept}."
-        )
-        raise ValueError(f"{folder} holds a run of another recipe; changed: {listed}. {cure}")
+        listed = "; ".join(f"{key}: {a!r} -> {b!r}" for key, (a, b) in changed.items())
+        raise ValueError(f"{what}; changed: {listed}. {cure}")
 
 
 def resume_command(folder: Path, num_processes: int) -> str:

@@ -4,6 +4,7 @@ from hf_seqvae.study.checks import check_study_folder
 from hf_seqvae.study.comparison import Row, compare_runs
 from hf_seqvae.study.finish import finish_study, read_table
 from hf_seqvae.study.hypothesis import Prediction, predictions
+from hf_seqvae.study.kept import KeptRun, find_results, put_results
 from hf_seqvae.study.plan import Job, base_recipe, plan_jobs
 from hf_seqvae.study.results import Result, follow, read_result
 from hf_seqvae.study.runner import LOG_NAME, StudyStopped, run_jobs, write_study
@@ -23,6 +24,7 @@ __all__ = [
     "EvaluationPlan",
     "Interval",
     "Job",
+    "KeptRun",
     "Prediction",
     "Result",
     "Row",
@@ -34,6 +36,7 @@ __all__ = [
     "check_study_folder",
     "compare_runs",
     "difference_text",
+    "find_results",
     "finish_study",
     "follow",
     "load_study",
@@ -42,6 +45,7 @@ __all__ = [
     "paired_difference",
     "plan_jobs",
     "predictions",
+    "put_results",
     "rank_correlation",
     "rank_correlation_interval",
     "read_result",

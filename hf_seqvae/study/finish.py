@@ -12,6 +12,7 @@ from hf_seqvae.recipe import Recipe
 from hf_seqvae.study.comparison import Row, compare_runs
 from hf_seqvae.study.folder import FIGURES_NAME, TABLE_NAME, require_folder
 from hf_seqvae.study.hypothesis import Prediction, predictions
+from hf_seqvae.study.kept import write_results
 from hf_seqvae.study.plan import REFUSED, Job
 from hf_seqvae.study.results import Result, read_result
 from hf_seqvae.study.schema import Study
@@ -23,7 +24,7 @@ from hf_seqvae.study.wording import difference_text
 def finish_study(
     study: Study, jobs: Sequence[Job], base: Recipe, *, refused: Container[Job] = ()
 ) -> list[Row]:
-    """Write table and pictures of all jobs as they stand, and return the rows of the table.
+    """Write table, results and pictures of all jobs as they stand; return the rows of the table.
 
     Args:
         study: whose folder they go to.
@@ -38,6 +39,7 @@ def finish_study(
     found = predictions(chosen, seed=study.evaluation.seed)
     text = json.dumps(as_json(study, rows, found), indent=2, allow_nan=False) + "\n"
     write_text(study.folder / FIGURES_NAME, text)
+    write_results(study, results)
     write_text(study.folder / TABLE_NAME, markdown(study, rows, found))
     draw(study, results, chosen, found)
     return rows

@@ -10,10 +10,12 @@ from hf_seqvae.engine.files import require_writable
 
 FORMAT = 1
 STUDY_NAME, TABLE_NAME, FIGURES_NAME = "study.json", "table.md", "table.json"
+RESULTS_NAME = "results.jsonl"
 STUDY_FILES = (
     STUDY_NAME,
     TABLE_NAME,
     FIGURES_NAME,
+    RESULTS_NAME,
     "likelihood.png",
     "rate_distortion.png",
     "usage.png",
@@ -24,8 +26,21 @@ STUDY_FILES = (
 # evaluation
 JOB_NAME, COST_NAME = "job.json", "cost.jsonl"
 INITIAL_NAME, EVALUATION_NAME = "initial.json", "evaluation"
+KEPT_NAME = "result.json"  # the result of a run whose weights are elsewhere, or gone
 _STUDY_KEYS = {"study": dict}
 _JOB_KEYS = {"run": str, "recipe": dict, "evaluation": dict}
+_RESULT_KEYS = {
+    "epoch": (int, float),
+    "step": int,
+    "figures": dict,
+    "caps": dict,
+    "reasons": dict,
+    "exact": bool,
+    "texts": str,
+    "num_sentences": int,
+    "likelihoods": list,
+    "validations": list,
+}
 
 
 def require_folder(folder: Path) -> None:
@@ -66,6 +81,29 @@ def read_job_file(path: Path) -> dict[str, Any]:
     return _read(path, _JOB_KEYS, cure)
 
 
+def read_kept_file(path: Path) -> dict[str, Any]:
+    """What result.json says, the plain values of a result.
+
+    Raises:
+        ValueError: damaged, no result's, or of another format.
+    """
+    cure = "Remove it: the run is trained again, or taken from --results again."
+    return _read(path, _RESULT_KEYS, cure)
+
+
+def read_results_record(values: Any, where: str) -> dict[str, Any]:
+    """A line of results.jsonl: the plain values of "job" and "result".
+
+    Raises:
+        ValueError: damaged, another program's, or of another format.
+    """
+    cure = "Restore the file, or take the line out: its run is trained again."
+    values = _checked(values, where, {"job": dict, "result": dict}, cure)
+    _checked({"format": FORMAT, **values["job"]}, where, _JOB_KEYS, cure)
+    _checked({"format": FORMAT, **values["result"]}, where, _RESULT_KEYS, cure)
+    return values
+
+
 def read_json(path: Path) -> Any:
     """What a file says in JSON; None where it is damaged."""
     with contextlib.suppress(ValueError):  # no JSON, or no text
@@ -73,14 +111,18 @@ def read_json(path: Path) -> Any:
     return None
 
 
-def _read(path: Path, keys: Mapping[str, type], cure: str) -> dict[str, Any]:
-    values = read_json(path)
+def _read(path: Path, keys: Mapping[str, Any], cure: str) -> dict[str, Any]:
+    return _checked(read_json(path), str(path), keys, cure)
+
+
+def _checked(values: Any, where: str, keys: Mapping[str, Any], cure: str) -> dict[str, Any]:
+    """The values, a mapping of this format that has the keys."""
     if isinstance(values, dict) and values.get("format", FORMAT) != FORMAT:
         raise ValueError(
-            f"{path} was written by another version (format {values['format']!r}, this one has "
+            f"{where} was written by another version (format {values['format']!r}, this one has "
             f"{FORMAT}). Choose another --output-dir; the old folder stays as it is."
         )
     whole = isinstance(values, dict) and "format" in values
     if not whole or not all(isinstance(values.get(key), keys[key]) for key in keys):
-        raise ValueError(f"{path} is damaged, or another program's. {cure}")
+        raise ValueError(f"{where} is damaged, or another program's. {cure}")
     return values

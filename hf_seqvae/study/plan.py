@@ -9,7 +9,8 @@ from typing import Any
 from hf_seqvae import recipe as recipes
 from hf_seqvae.engine.lock import holder
 from hf_seqvae.recipe import Recipe
-from hf_seqvae.study.folder import EVALUATION_NAME, FORMAT, INITIAL_NAME
+from hf_seqvae.recipe.fields import from_mapping
+from hf_seqvae.study.folder import EVALUATION_NAME, FORMAT, INITIAL_NAME, KEPT_NAME
 from hf_seqvae.study.schema import EvaluationPlan, Study, StudyRun, check_own_keys
 
 FINISHED, TRAINED, RUNNING, RESUMABLE, NOT_STARTED, REFUSED = (
@@ -58,6 +59,8 @@ class Job:
         if (self.folder / "report.json").is_file():
             parts = (self.folder / INITIAL_NAME, self.folder / EVALUATION_NAME / "report.json")
             return FINISHED if all(path.is_file() for path in parts) else TRAINED
+        if (self.folder / KEPT_NAME).is_file():
+            return FINISHED
         started = any((self.folder / "checkpoints").glob("step-*"))
         return RESUMABLE if started else NOT_STARTED
 
@@ -73,8 +76,8 @@ class Job:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Job":
         """The job whose `to_dict` gave these values."""
-        recipe = Recipe.from_dict(values["recipe"])
-        return cls(values["run"], recipe, EvaluationPlan(**values["evaluation"]))
+        evaluation = from_mapping(EvaluationPlan, values["evaluation"])
+        return cls(values["run"], Recipe.from_dict(values["recipe"]), evaluation)
 
 
 def plan_jobs(

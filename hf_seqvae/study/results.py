@@ -11,7 +11,14 @@ import numpy as np
 from hf_seqvae.evaluation import Report, read_report
 from hf_seqvae.run_log import read_log
 from hf_seqvae.study.cost import read_costs
-from hf_seqvae.study.folder import COST_NAME, EVALUATION_NAME, INITIAL_NAME, read_json
+from hf_seqvae.study.folder import (
+    COST_NAME,
+    EVALUATION_NAME,
+    INITIAL_NAME,
+    KEPT_NAME,
+    read_json,
+    read_kept_file,
+)
 from hf_seqvae.study.plan import FINISHED, Job
 
 NO_LATENTS = "a model without latents has none"
@@ -30,6 +37,10 @@ OF_SPLIT = (
     "pooled_relative_variance",
     "pooled_mean_cosine",
 )
+
+
+# of a result, what JSON has as it is
+_PLAIN = ("epoch", "step", "figures", "caps", "reasons", "exact", "texts", "num_sentences")
 
 
 @dataclass(frozen=True)
@@ -93,6 +104,23 @@ class Result:
             return None
         return costs[-1].wall * max(0.0, 1 / done - 1)
 
+    def to_dict(self) -> dict[str, Any]:
+        """What is known of a finished run as plain values, but for the job."""
+        values = {name: getattr(self, name) for name in _PLAIN}
+        lists = {"likelihoods": self.likelihoods.tolist(), "validations": list(self.validations)}
+        return values | lists
+
+    @classmethod
+    def from_dict(cls, job: Job, values: Mapping[str, Any]) -> "Result":
+        """The finished result of a job whose `to_dict` gave these values."""
+        return cls(
+            job,
+            FINISHED,
+            likelihoods=np.asarray(values["likelihoods"], dtype=np.float64),
+            validations=tuple(values["validations"]),
+            **{name: values[name] for name in _PLAIN},
+        )
+
 
 def read_result(job: Job) -> Result:
     """The result of a job, from its folder; of an unfinished one how far it has come.
@@ -101,11 +129,15 @@ def read_result(job: Job) -> Result:
         ValueError: a file of a finished one is damaged.
     """
     progress = follow(job)
-    return _measured(progress) if progress.state == FINISHED else progress
+    to_measure = progress.state == FINISHED and not progress.finished
+    return _measured(progress) if to_measure else progress
 
 
 def follow(job: Job) -> Result:
-    """How far a job has come, without its figures."""
+    """How far a job has come, without its figures unless they were kept from another folder."""
+    kept = job.folder / KEPT_NAME
+    if kept.is_file() and not (job.folder / "report.json").is_file():
+        return Result.from_dict(job, read_kept_file(kept))
     log = job.folder / "log.jsonl"
     records = read_log(log) if log.is_file() else []
     validations = tuple(record for record in records if "eval/elbo" in record)
