@@ -107,14 +107,15 @@ def _predictions(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     for statistic in STATISTICS:
         for when, prefix in (("init", "initial_"), ("end", "")):
             for outcome in OUTCOMES:
-                x = [point[prefix + statistic] for point in points]
-                interval = rank_correlation_interval(x, [point[outcome] for point in points])
+                pairs = [(point[prefix + statistic], point[outcome]) for point in points]
+                pairs = [pair for pair in pairs if None not in pair]
+                interval = rank_correlation_interval([x for x, _ in pairs], [y for _, y in pairs])
                 found.append(
                     {
                         "statistic": statistic,
                         "when": when,
                         "outcome": outcome,
-                        "n": len(points),
+                        "n": len(pairs),
                         "spearman": None if interval is None else interval._asdict(),
                     }
                 )

@@ -9,7 +9,7 @@ from typing import Any, TypeGuard
 import torch
 from torch import Tensor, nn
 
-POSITIONS_AT_ONCE = 256  # by training/benchmarks/steps.py: fewer starve the matrix products
+POSITIONS_AT_ONCE = 352  # by training/benchmarks/steps.py: fewer starve the matrix products
 
 
 def is_plain_linear(layer: nn.Module) -> TypeGuard[nn.Linear]:
