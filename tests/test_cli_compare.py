@@ -419,6 +419,21 @@ class TestResultsOfAnotherFolder:
         epochs = [[one["epoch"] for one in run["seeds"]] for run in runs]
         assert (epochs, started) == ([[2.0, 2.0], [2.0, 7.0]], [])
 
+    def test_lines_of_runs_that_are_not_there_stay_in_the_file(self, moved, started):
+        path, folder, _, kept = moved
+        shutil.rmtree(folder / "max")
+        write(path.parent, runs=STUDY["runs"][:1])
+        call("compare", path, "--output-dir", folder, "--table-only")
+        assert (folder / "results.jsonl").read_bytes() == kept.read_bytes()
+
+    def test_a_damaged_file_in_the_way_is_named_before_anything_is_trained(self, moved, started):
+        path, folder, new, kept = moved
+        new.mkdir()
+        (new / "results.jsonl").write_text("[1]\n")
+        error = refused("compare", path, "--output-dir", new)
+        assert "results.jsonl, record 1, is damaged" in error and "Restore the file" in error
+        assert started == []
+
     def test_dry_run_counts_it_and_writes_nothing(self, moved):
         path, _, new, kept = moved
         asked = ("compare", path, "--output-dir", new, "--results", kept, "--dry-run", "--json")
@@ -429,7 +444,11 @@ class TestResultsOfAnotherFolder:
         ("old", "new", "said"),
         [
             ('"epochs": 2', '"epochs": 9', "another recipe; changed: training.epochs: 9 -> 2"),
-            ('"iw_samples": 3', '"iw_samples": 4', "evaluation; changed: iw_samples: 4 -> 3"),
+            (
+                '"iw_samples": 3',
+                '"iw_samples": 4',
+                "another evaluation of it; changed: iw_samples: 4 -> 3",
+            ),
             ('{"format": 1', '{"format": 9', "was written by another version (format 9"),
             ('"likelihoods": [', '"likelihood": [', "record 1, is damaged"),
             ('"run": "last"', '"run": 3', "record 1, is damaged"),

@@ -87,6 +87,7 @@ def compare(
     # what is chosen to run, the table is of all
     shown = list(dict.fromkeys([*studies.plan_jobs(chosen, study, overrides=overrides), *planned]))
     refused = studies.check_study_folder(chosen, shown)
+    studies.check_results(chosen)
     found = {} if results is None else studies.find_results(results, shown)
     if dry_run:
         _show_states(planned, refused, found, json)

@@ -4,7 +4,7 @@ from hf_seqvae.study.checks import check_study_folder
 from hf_seqvae.study.comparison import Row, compare_runs
 from hf_seqvae.study.finish import finish_study, read_table
 from hf_seqvae.study.hypothesis import Prediction, predictions
-from hf_seqvae.study.kept import KeptRun, find_results, put_results
+from hf_seqvae.study.kept import KeptRun, check_results, find_results, put_results
 from hf_seqvae.study.plan import Job, base_recipe, plan_jobs
 from hf_seqvae.study.results import Result, follow, read_result
 from hf_seqvae.study.runner import LOG_NAME, StudyStopped, run_jobs, write_study
@@ -33,6 +33,7 @@ __all__ = [
     "StudyRun",
     "StudyStopped",
     "base_recipe",
+    "check_results",
     "check_study_folder",
     "compare_runs",
     "difference_text",

@@ -35,16 +35,20 @@ class KeptRun(NamedTuple):
     result: Mapping[str, Any]
 
 
-def write_results(study: Study, results: Iterable[Result]) -> Path:
-    """Write the finished runs into the study's folder, a line each."""
-    lines = [
-        {"format": FORMAT, "job": _without_folder(one.job), "result": one.to_dict()}
-        for one in results
-        if one.finished
-    ]
-    text = "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines)
-    write_text(study.folder / RESULTS_NAME, text)
-    return study.folder / RESULTS_NAME
+def write_results(study: Study, results: Iterable[Result]) -> None:
+    """Write the finished runs into the study's folder, a line each; lines of others stay there.
+
+    Raises:
+        ValueError: the file is there and damaged.
+    """
+    path = study.folder / RESULTS_NAME
+    lines = _read_lines(path) if path.is_file() else {}
+    for one in results:
+        if one.finished:
+            values = {"format": FORMAT, "job": _without_folder(one.job), "result": one.to_dict()}
+            lines[one.job.run, one.job.seed] = values
+    text = "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines.values())
+    write_text(path, text)
 
 
 def find_results(path: str | Path, jobs: Sequence[Job]) -> dict[Job, KeptRun]:
@@ -60,23 +64,40 @@ def find_results(path: str | Path, jobs: Sequence[Job]) -> dict[Job, KeptRun]:
         raise FileNotFoundError(
             f"There is no file {str(path)!r}. Give the {RESULTS_NAME} of a study's folder."
         )
-    kept: dict[tuple[str, int], KeptRun] = {}
+    lines, found = _read_lines(path), {}
+    for job in jobs:
+        line = lines.get((job.run, job.seed))
+        if line is None or job.state() != NOT_STARTED:
+            continue
+        where = f"{path} has {job.title}"
+        try:
+            kept = Job.from_dict(line["job"])
+        except ValueError as error:
+            raise ValueError(f"{where}, and of another version: {error} {_CURE}") from error
+        refuse_other_recipe(kept.recipe, job.recipe, f"{where} of another recipe", cure=_CURE)
+        what = f"{where}, and another evaluation of it"
+        refuse_other_evaluation(kept.evaluation, job.evaluation, what, cure=_CURE)
+        found[job] = KeptRun(kept, line["result"])
+    return found
+
+
+def check_results(study: Study) -> None:
+    """Find out before anything is trained whether `write_results` can add to the file.
+
+    Raises:
+        ValueError: it is there and damaged, or of another version.
+    """
+    if (study.folder / RESULTS_NAME).is_file():
+        _read_lines(study.folder / RESULTS_NAME)
+
+
+def _read_lines(path: Path) -> dict[tuple[str, int], dict[str, Any]]:
+    """The lines by run and seed; the last one of each."""
+    lines = {}
     for number, line in enumerate(read_log(path), start=1):
         values = read_results_record(line, f"{path}, record {number},")
-        run = KeptRun(Job.from_dict(values["job"]), values["result"])
-        kept[run.job.run, run.job.seed] = run
-    found = {}
-    for job in jobs:
-        run = kept.get((job.run, job.seed))
-        if run is None or job.state() != NOT_STARTED:
-            continue
-        where = f"{path} has {job.title}, and"
-        refuse_other_recipe(run.job.recipe, job.recipe, f"{where} of another recipe", cure=_CURE)
-        refuse_other_evaluation(
-            run.job.evaluation, job.evaluation, f"{where} another evaluation", cure=_CURE
-        )
-        found[job] = run
-    return found
+        lines[values["job"]["run"], values["job"]["recipe"].get("seed", 0)] = values
+    return lines
 
 
 def put_results(found: Mapping[Job, KeptRun]) -> None:
