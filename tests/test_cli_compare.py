@@ -431,7 +431,7 @@ class TestResultsOfAnotherFolder:
         new.mkdir()
         (new / "results.jsonl").write_text("[1]\n")
         error = refused("compare", path, "--output-dir", new)
-        assert "results.jsonl, record 1, is damaged" in error and "Restore the file" in error
+        assert "results.jsonl, line 1, is damaged" in error and "Restore it" in error
         assert started == []
 
     def test_dry_run_counts_it_and_writes_nothing(self, moved):
@@ -444,16 +444,20 @@ class TestResultsOfAnotherFolder:
         ("old", "new", "said"),
         [
             ('"epochs": 2', '"epochs": 9', "another recipe; changed: training.epochs: 9 -> 2"),
-            (
-                '"iw_samples": 3',
-                '"iw_samples": 4',
-                "another evaluation of it; changed: iw_samples: 4 -> 3",
-            ),
+            ('"iw_samples": 3', '"iw_samples": 4', "another evaluation; changed: iw_samples: 4"),
             ('{"format": 1', '{"format": 9', "was written by another version (format 9"),
-            ('"likelihoods": [', '"likelihood": [', "record 1, is damaged"),
-            ('"run": "last"', '"run": 3', "record 1, is damaged"),
+            ('"likelihoods": [', '"likelihood": [', "line 1, is damaged: likelihoods is no list"),
+            ('"likelihoods": [', '"likelihoods": ["a", ', "likelihoods is no list of numbers"),
+            ('"validations": [', '"validations": [{}, ', "a validation lacks its epoch"),
+            ('"nll": ', '"nnl": ', "line 1, is damaged: figures lacks 'nll'"),
+            ('"nll": ', '"nll": "x", "was": ', "line 1, is damaged: nll is 'x', no number"),
+            ('"nll": ', '"nll": NaN, "was": ', "line 1, is damaged: nll is nan, no number"),
+            ('"run": "last"', '"run": 3', "line 1, is damaged"),
             ('"iw_sentences"', '"iw_sentence"', "iw_sentence"),
+            ('"latent_size"', '"latent_sizes"', "line 1, is of another version"),
             ("}\n", "\n", "line 1, is not JSON"),
+            ('"run": "max"', '"run": "last"', "line 2, has last seed 0 again"),
+            ("}\n", "}", "is cut: its last line has no end"),
         ],
     )
     def test_what_does_not_fit_is_refused_before_anything_starts(
@@ -467,10 +471,57 @@ class TestResultsOfAnotherFolder:
         assert said in error
         assert started == [] and not folder.exists()
 
+    def test_another_study_is_refused(self, moved, started):
+        path, _, folder, kept = moved
+        kept.write_text(kept.read_text().replace('"run": "', '"run": "other_'))
+        error = refused("compare", path, "--output-dir", folder, "--results", kept)
+        assert "has 4 runs, and none is of this study" in error and started == []
+
+    def test_a_run_that_does_not_fit_stops_no_other(self, moved, started):
+        path, _, new, kept = moved
+        lines = kept.read_text().splitlines(keepends=True)
+        kept.write_text("".join([lines[0].replace('"epochs": 2', '"epochs": 9'), *lines[1:]]))
+        printed = call("compare", path, "--output-dir", new, "--results", kept, "--only", "max")
+        assert started == [] and "last seed 0: " in printed.stderr
+        assert "3 finished runs were taken from" in printed.stderr
+        states = json.loads((new / "table.json").read_text())["runs"][0]["seeds"]
+        assert [one["state"] for one in states] == ["refused", "finished"]
+
+    def test_what_the_folder_refuses_is_left_as_it_is(self, moved, started):
+        path, folder, _, kept = moved
+        other = folder / "max" / "seed-1"
+        (other / "report.json").unlink()
+        shutil.rmtree(other / "checkpoints")
+        job = (other / "job.json").read_text() if (other / "job.json").is_file() else None
+        values = {"format": 1, "run": "max", "recipe": {}, "evaluation": {"iw_samples": 99}}
+        (other / "job.json").write_text(json.dumps(values))
+        printed = call("compare", path, "--output-dir", folder, "--results", kept, "--table-only")
+        assert "holds another evaluation" in printed.stderr, job
+        assert not (other / "result.json").exists()
+        assert json.loads((other / "job.json").read_text()) == values
+
+    def test_each_run_is_there_as_soon_as_it_has_ended(self, study, started, monkeypatch):
+        path, folder = study
+        for run in ("last", "max"):
+            shutil.rmtree(folder / run / "seed-1")
+        (folder / "results.jsonl").unlink()
+        lines = []
+
+        def start(job, **_):
+            kept = folder / "results.jsonl"
+            lines.append(kept.read_text().count("\n") if kept.is_file() else 0)
+            return InProcess(job)
+
+        monkeypatch.setattr(runner, "_start", start)
+        call("compare", path, "--output-dir", folder)
+        assert lines == [0, 1]
+        assert (folder / "results.jsonl").read_text().count("\n") == 4
+
     def test_a_missing_file_is_named(self, moved, tmp_path):
         path, _, new, _ = moved
         error = refused("compare", path, "--output-dir", new, "--results", tmp_path / "no.jsonl")
-        assert "There is no file" in error and "results.jsonl of a study's folder" in error
+        assert "is no file" in error and "results.jsonl of a study's folder" in error
+        assert "is no file" in refused("compare", path, "--output-dir", new, "--results", tmp_path)
 
     def test_a_changed_recipe_over_what_was_put_there_is_refused(self, moved, started):
         path, _, new, kept = moved
@@ -483,5 +534,5 @@ class TestResultsOfAnotherFolder:
         path, _, new, kept = moved
         call("compare", path, "--output-dir", new, "--results", kept)
         (new / "max" / "seed-0" / "result.json").write_text("{}")
-        error = refused("compare", path, "--output-dir", new, "--table-only")
-        assert "result.json is damaged" in error and "Remove it" in error
+        error = call("compare", path, "--output-dir", new, "--table-only").stderr
+        assert "result.json is damaged" in error and "the run is trained again" in error

@@ -1,11 +1,13 @@
 """Rows over seeds and against the baseline, and the table that shows them."""
 
+import dataclasses
 import json
 
 import pytest
 from study_standins import finished, results_of, small_study
 
 from hf_seqvae.study import base_recipe, compare_runs
+from hf_seqvae.study.lines import line, read_line
 from hf_seqvae.study.table import markdown
 from hf_seqvae.study.values import as_json
 from hf_seqvae.study.wording import difference_text, number
@@ -64,6 +66,24 @@ def test_other_sentences_give_no_difference_but_a_reason(study, results):
         None,
         "other sentences than the baseline's",
     )
+
+
+def test_another_number_of_sentences_gives_no_difference(study, results):
+    results[1] = finished(results[1], [3.0, 7.0, 9.0])
+    assert rows_of(study, results)[1].no_difference == "other sentences than the baseline's"
+
+
+def test_a_line_gives_the_result_back(study, results):
+    validations = ({"epoch": 1.0, "eval/elbo": -3.0, "eval/kl": float("nan")},)
+    result = finished(results[0], [1 / 3, 2e-17], exact=True, validations=validations)
+    again = read_line(json.loads(line(result)), "here")
+    assert again.likelihoods.tolist() == [1 / 3, 2e-17]
+    assert again.validations == ({"epoch": 1.0, "eval/elbo": -3.0, "eval/kl": None},)
+    assert str(result.job.folder) not in line(result)
+    job = dataclasses.replace(
+        again.job, recipe=dataclasses.replace(again.job.recipe, output_dir=str(result.job.folder))
+    )
+    assert dataclasses.replace(again, job=job, validations=validations) == result
 
 
 def test_a_model_without_latents_has_its_exact_nll_compared_and_the_rest_undefined(study, results):

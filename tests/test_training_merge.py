@@ -117,7 +117,10 @@ def test_the_script_prints_a_line_a_run_with_links_that_lead_to_recipes(
     [
         (lambda values: values["study"].update(baseline="max"), "one baseline"),
         (lambda values: values["study"]["evaluation"].update(iw_samples=9), "one evaluation"),
+        (lambda values: values["study"]["set"].update({"training.epochs": 9}), "one set"),
         (lambda values: values["runs"][1]["seeds"][0].update(seed=1), "max has a seed in two"),
+        (lambda values: values["runs"][1].update(differs=["x: 1 -> 2"]), "max has another recipe"),
+        (lambda values: values.pop("study"), "is no table.json of a study"),
         (
             lambda values: values["runs"][0]["seeds"][0].update(num_iw_sentences=7),
             "last was measured on other sentences",
@@ -133,3 +136,13 @@ def test_tables_that_do_not_belong_together_are_refused(
     paths[1].write_text(json.dumps(values))
     with pytest.raises(ValueError, match=said):
         merge_tables.merge(paths, tmp_path)
+
+
+def test_a_table_is_never_written_over(merge_tables, parts, monkeypatch, capsys):
+    _, paths = parts
+    before = paths[0].read_text()
+    monkeypatch.setattr(sys, "argv", ["merge", *map(str, paths), "--output", str(paths[0])])
+    with pytest.raises(SystemExit):
+        merge_tables.main()
+    assert "is one of the tables" in capsys.readouterr().err
+    assert paths[0].read_text() == before

@@ -1,4 +1,4 @@
-"""One table of studies that were run apart: the same runs with other seeds, or other runs.
+"""One table of a study whose seeds were run apart, where results.jsonl of one of them is lost.
 
     python training/merge_tables.py first/table.json second/table.json --output merged.json
 
@@ -34,10 +34,11 @@ def merge(paths: Sequence[Path], folder: Path) -> dict[str, Any]:
     """The tables as one; links lead from `folder`.
 
     Raises:
-        ValueError: they differ in baseline, evaluation or sentences, or share a run and seed.
+        ValueError: they differ in recipes, baseline, evaluation or sentences, or share a run and
+            seed, or one is no table.
     """
-    tables = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
-    for key in ("baseline", "evaluation", "hypothesis"):
+    tables = [_read(path) for path in paths]
+    for key in ("recipe", "set", "baseline", "evaluation", "hypothesis"):
         found = [table["study"][key] for table in tables]
         if any(value != found[0] for value in found):
             raise ValueError(f"the tables must have one {key}, got {found}.")
@@ -63,6 +64,16 @@ def merge(paths: Sequence[Path], folder: Path) -> dict[str, Any]:
     }
 
 
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON: {error}") from error
+    if not isinstance(values, dict) or not {"study", "runs"} <= values.keys():
+        raise ValueError(f"{path} is no table.json of a study.")
+    return values
+
+
 def _finished(run: Mapping[str, Any]) -> list[dict]:
     return [seed for seed in run["seeds"] if seed["state"] == "finished"]
 
@@ -72,11 +83,13 @@ def _merge_rows(name: str, parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]
     numbers = [seed["seed"] for seed in seeds]
     if len(set(numbers)) < len(numbers):
         raise ValueError(f"{name} has a seed in two tables: {numbers}.")
+    if any(part["differs"] != parts[0]["differs"] for part in parts):
+        found = [part["differs"] for part in parts]
+        raise ValueError(f"{name} has another recipe in each table: {found}.")
     if len({(seed["num_iw_sentences"], seed["num_sentences"]) for seed in seeds}) > 1:
         raise ValueError(f"{name} was measured on other sentences in each table.")
     return {
         "name": name,
-        "remedy": parts[0]["remedy"],
         "figures": {
             key: spread([seed["figures"][key] for seed in seeds])._asdict()
             for key in (seeds[0]["figures"] if seeds else ())
@@ -124,7 +137,7 @@ def _predictions(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def markdown(merged: Mapping[str, Any]) -> str:
     """The runs, a line each, and the correlations."""
-    header = ["run", "seeds", "IW-NLL", "against the plain VAE", *COLUMNS]
+    header = ["run", "seeds", "IW-NLL", f"against {merged['baseline']}", *COLUMNS]
     lines = []
     for row in merged["runs"]:
         difference, seeds = row["difference"], row["seeds"]
@@ -164,11 +177,13 @@ def main() -> None:
     parser.add_argument("tables", nargs="+", type=Path, help="table.json of studies")
     parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
     options = parser.parse_args()
+    if options.output.resolve() in [path.resolve() for path in options.tables]:
+        parser.error(f"--output {options.output} is one of the tables. Choose another.")
     try:
         merged = merge(options.tables, options.output.parent)
+        options.output.write_text(json.dumps(merged, indent=2) + "\n", encoding="utf-8")
     except (ValueError, OSError) as error:
         parser.error(str(error))
-    options.output.write_text(json.dumps(merged, indent=2) + "\n", encoding="utf-8")
     print(markdown(merged), end="")
 
 

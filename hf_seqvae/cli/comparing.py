@@ -13,7 +13,7 @@ from hf_seqvae.cli.screen import plain_table, print_json, quiet, stderr, stdout
 from hf_seqvae.cli.studying import JobScreen, show_rows
 
 if TYPE_CHECKING:
-    from hf_seqvae.study import Job
+    from hf_seqvae.study import Job, Result
 
 
 def compare(
@@ -53,8 +53,8 @@ def compare(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="The results.jsonl of a study's folder: runs in it that have not begun here count "
-            "as finished.",
+            help="The results.jsonl of another folder of this study: its runs that have not begun "
+            "here count as finished. Their data must have the same paths.",
         ),
     ] = None,
     table_only: Annotated[
@@ -88,7 +88,10 @@ def compare(
     shown = list(dict.fromkeys([*studies.plan_jobs(chosen, study, overrides=overrides), *planned]))
     refused = studies.check_study_folder(chosen, shown)
     studies.check_results(chosen)
-    found = {} if results is None else studies.find_results(results, shown)
+    found: Mapping[Job, Result] = {}
+    if results is not None:
+        found, others = studies.find_results(results, [job for job in shown if job not in refused])
+        refused |= others
     if dry_run:
         _show_states(planned, refused, found, json)
         return
@@ -96,7 +99,10 @@ def compare(
     if in_the_way and not table_only:
         raise ValueError(f"Nothing was started. {' '.join(in_the_way)}")
     _show_refused(refused)
-    studies.put_results(found)
+    if results is not None:
+        studies.put_results(chosen, found)
+        words = f"{len(found)} finished runs were taken from {results}"
+        stderr().print(words, markup=False, soft_wrap=True)
     failed: Mapping[Job, str] = {}
     if not table_only:
         studies.write_study(chosen, overrides)
@@ -113,6 +119,7 @@ def compare(
                     nice=nice,
                     watch=screen.update,
                     note=lambda text: notes.print(text, markup=False, soft_wrap=True),
+                    ended=lambda job: studies.write_results(chosen, [studies.read_result(job)]),
                 )
         except studies.StudyStopped as error:
             raise CommandFailed(str(error), error.exit_code) from error

@@ -4,9 +4,10 @@ from hf_seqvae.study.checks import check_study_folder
 from hf_seqvae.study.comparison import Row, compare_runs
 from hf_seqvae.study.finish import finish_study, read_table
 from hf_seqvae.study.hypothesis import Prediction, predictions
-from hf_seqvae.study.kept import KeptRun, check_results, find_results, put_results
+from hf_seqvae.study.kept import check_results, find_results, put_results, write_results
 from hf_seqvae.study.plan import Job, base_recipe, plan_jobs
-from hf_seqvae.study.results import Result, follow, read_result
+from hf_seqvae.study.result import Result
+from hf_seqvae.study.results import follow, read_result
 from hf_seqvae.study.runner import LOG_NAME, StudyStopped, run_jobs, write_study
 from hf_seqvae.study.schema import EvaluationPlan, Study, StudyRun, load_study
 from hf_seqvae.study.statistics import (
@@ -24,7 +25,6 @@ __all__ = [
     "EvaluationPlan",
     "Interval",
     "Job",
-    "KeptRun",
     "Prediction",
     "Result",
     "Row",
@@ -53,5 +53,6 @@ __all__ = [
     "read_table",
     "run_jobs",
     "unfinished_lines",
+    "write_results",
     "write_study",
 ]

@@ -4,14 +4,17 @@ import dataclasses
 from collections.abc import Sequence
 
 from hf_seqvae.engine import check_same_recipe, refuse_other_recipe
+from hf_seqvae.recipe.fields import from_mapping
 from hf_seqvae.study.folder import (
     EVALUATION_NAME,
     JOB_NAME,
     KEPT_NAME,
     STUDY_NAME,
     read_job_file,
+    read_json,
     read_study_file,
 )
+from hf_seqvae.study.lines import read_line
 from hf_seqvae.study.plan import Job
 from hf_seqvae.study.schema import EvaluationPlan, Study
 
@@ -54,17 +57,18 @@ def refuse_other_evaluation(
 
 
 def _check_kept(job: Job) -> None:
-    """What job.json says of a run that has been measured, here or elsewhere."""
-    kept, evaluation = job.folder / JOB_NAME, job.folder / EVALUATION_NAME
-    if not kept.is_file():
-        return
-    values = read_job_file(kept)
-    elsewhere = (job.folder / KEPT_NAME).is_file()
-    if not (evaluation.is_dir() or elsewhere):
-        return
-    old = Job.from_dict(values)
-    if elsewhere:
+    """Refuse what was measured otherwise, here or, for what `put_results` left, elsewhere."""
+    result, own = job.folder / KEPT_NAME, job.folder / JOB_NAME
+    if result.is_file():
+        old = read_line(read_json(result), str(result)).job
         what = f"{job.folder} holds a run of another recipe"
         refuse_other_recipe(old.recipe, job.recipe, what, cure=_CURE)
-    what = f"{evaluation} holds another evaluation"
-    refuse_other_evaluation(old.evaluation, job.evaluation, what, cure=_CURE)
+        what = f"{result} is of another evaluation"
+        refuse_other_evaluation(old.evaluation, job.evaluation, what, cure=_CURE)
+    if not own.is_file():
+        return
+    values = read_job_file(own)
+    if (job.folder / EVALUATION_NAME).is_dir():
+        what = f"{job.folder / EVALUATION_NAME} holds another evaluation"
+        evaluation = from_mapping(EvaluationPlan, values["evaluation"])
+        refuse_other_evaluation(evaluation, job.evaluation, what, cure=_CURE)

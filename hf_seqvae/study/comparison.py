@@ -6,7 +6,7 @@ from typing import Any
 
 from hf_seqvae.recipe import Recipe
 from hf_seqvae.study.differing import run_words
-from hf_seqvae.study.results import LIKELIHOOD, Result
+from hf_seqvae.study.result import LIKELIHOOD, Result
 from hf_seqvae.study.schema import Study, StudyRun
 from hf_seqvae.study.statistics import Interval, Spread, paired_difference, spread
 
@@ -105,7 +105,7 @@ def _cannot_compare(pairs: Sequence[tuple[Result, Result]]) -> str | None:
     if not pairs:
         return "no seed is finished here and in the baseline"
     for own, other in pairs:
-        if own.texts != other.texts:
+        if own.texts != other.texts or len(own.likelihoods) != len(other.likelihoods):
             return "other sentences than the baseline's"
         if own.figures[LIKELIHOOD] is None or other.figures[LIKELIHOOD] is None:
             return "the likelihood is undefined"

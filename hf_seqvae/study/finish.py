@@ -14,7 +14,8 @@ from hf_seqvae.study.folder import FIGURES_NAME, TABLE_NAME, require_folder
 from hf_seqvae.study.hypothesis import Prediction, predictions
 from hf_seqvae.study.kept import write_results
 from hf_seqvae.study.plan import REFUSED, Job
-from hf_seqvae.study.results import Result, read_result
+from hf_seqvae.study.result import Result
+from hf_seqvae.study.results import read_result
 from hf_seqvae.study.schema import Study
 from hf_seqvae.study.table import markdown
 from hf_seqvae.study.values import as_json

@@ -28,19 +28,7 @@ JOB_NAME, COST_NAME = "job.json", "cost.jsonl"
 INITIAL_NAME, EVALUATION_NAME = "initial.json", "evaluation"
 KEPT_NAME = "result.json"  # the result of a run whose weights are elsewhere, or gone
 _STUDY_KEYS = {"study": dict}
-_JOB_KEYS = {"run": str, "recipe": dict, "evaluation": dict}
-_RESULT_KEYS = {
-    "epoch": (int, float),
-    "step": int,
-    "figures": dict,
-    "caps": dict,
-    "reasons": dict,
-    "exact": bool,
-    "texts": str,
-    "num_sentences": int,
-    "likelihoods": list,
-    "validations": list,
-}
+JOB_KEYS = {"run": str, "recipe": dict, "evaluation": dict}
 
 
 def require_folder(folder: Path) -> None:
@@ -78,30 +66,7 @@ def read_job_file(path: Path) -> dict[str, Any]:
         f"Choose another --output-dir, or remove it and {evaluation}: the one is written anew, the "
         "other measured again."
     )
-    return _read(path, _JOB_KEYS, cure)
-
-
-def read_kept_file(path: Path) -> dict[str, Any]:
-    """What result.json says, the plain values of a result.
-
-    Raises:
-        ValueError: damaged, no result's, or of another format.
-    """
-    cure = "Remove it: the run is trained again, or taken from --results again."
-    return _read(path, _RESULT_KEYS, cure)
-
-
-def read_results_record(values: Any, where: str) -> dict[str, Any]:
-    """A line of results.jsonl: the plain values of "job" and "result".
-
-    Raises:
-        ValueError: damaged, another program's, or of another format.
-    """
-    cure = "Restore the file, or take the line out: its run is trained again."
-    values = _checked(values, where, {"job": dict, "result": dict}, cure)
-    _checked({"format": FORMAT, **values["job"]}, where, _JOB_KEYS, cure)
-    _checked({"format": FORMAT, **values["result"]}, where, _RESULT_KEYS, cure)
-    return values
+    return _read(path, JOB_KEYS, cure)
 
 
 def read_json(path: Path) -> Any:
@@ -111,16 +76,30 @@ def read_json(path: Path) -> Any:
     return None
 
 
-def _read(path: Path, keys: Mapping[str, Any], cure: str) -> dict[str, Any]:
-    return _checked(read_json(path), str(path), keys, cure)
+def _read(path: Path, keys: Mapping[str, type], cure: str) -> dict[str, Any]:
+    return checked_values(read_json(path), str(path), keys, cure)
 
 
-def _checked(values: Any, where: str, keys: Mapping[str, Any], cure: str) -> dict[str, Any]:
-    """The values, a mapping of this format that has the keys."""
+def checked_values(
+    values: Any, where: str, keys: Mapping[str, Any], cure: str, other_format: str | None = None
+) -> dict[str, Any]:
+    """The values, a mapping of this format that has the keys.
+
+    Args:
+        values: read from JSON.
+        where: they were read.
+        keys: with the type of each, or a tuple of types.
+        cure: where they are damaged.
+        other_format: the cure where they are of another format.
+
+    Raises:
+        ValueError: they are not.
+    """
     if isinstance(values, dict) and values.get("format", FORMAT) != FORMAT:
+        cure = other_format or "Choose another --output-dir; the old folder stays as it is."
         raise ValueError(
             f"{where} was written by another version (format {values['format']!r}, this one has "
-            f"{FORMAT}). Choose another --output-dir; the old folder stays as it is."
+            f"{FORMAT}). {cure}"
         )
     whole = isinstance(values, dict) and "format" in values
     if not whole or not all(isinstance(values.get(key), keys[key]) for key in keys):

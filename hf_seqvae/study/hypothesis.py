@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from hf_seqvae.study.initial import STATISTICS
-from hf_seqvae.study.results import Result
+from hf_seqvae.study.result import Result
 from hf_seqvae.study.statistics import Interval, rank_correlation_interval
 
 OUTCOMES = ("kl", "mutual_information")

@@ -6,33 +6,18 @@ It holds what the table needs and no weights: a study goes on from it on another
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from hf_seqvae import recipe as recipes
 from hf_seqvae.engine import refuse_other_recipe
 from hf_seqvae.engine.files import write_text
-from hf_seqvae.run_log import read_log
 from hf_seqvae.study.checks import refuse_other_evaluation
-from hf_seqvae.study.folder import (
-    FORMAT,
-    JOB_NAME,
-    KEPT_NAME,
-    RESULTS_NAME,
-    read_results_record,
-    require_folder,
-)
+from hf_seqvae.study.folder import KEPT_NAME, RESULTS_NAME, require_folder
+from hf_seqvae.study.lines import line, read_line
 from hf_seqvae.study.plan import NOT_STARTED, Job
-from hf_seqvae.study.results import Result
+from hf_seqvae.study.result import Result
 from hf_seqvae.study.schema import Study
 
 _CURE = "Go back to what it was, or take that line out of the file: the run is trained again."
-
-
-class KeptRun(NamedTuple):
-    """A finished run as a line of results.jsonl has it."""
-
-    job: Job
-    result: Mapping[str, Any]
 
 
 def write_results(study: Study, results: Iterable[Result]) -> None:
@@ -42,43 +27,9 @@ def write_results(study: Study, results: Iterable[Result]) -> None:
         ValueError: the file is there and damaged.
     """
     path = study.folder / RESULTS_NAME
-    lines = _read_lines(path) if path.is_file() else {}
-    for one in results:
-        if one.finished:
-            values = {"format": FORMAT, "job": _without_folder(one.job), "result": one.to_dict()}
-            lines[one.job.run, one.job.seed] = values
-    text = "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines.values())
-    write_text(path, text)
-
-
-def find_results(path: str | Path, jobs: Sequence[Job]) -> dict[Job, KeptRun]:
-    """The runs in a results.jsonl that are among the jobs and have not begun in their folders.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: it is damaged or of another version, or has another recipe or evaluation for
-            one of the jobs.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"There is no file {str(path)!r}. Give the {RESULTS_NAME} of a study's folder."
-        )
-    lines, found = _read_lines(path), {}
-    for job in jobs:
-        line = lines.get((job.run, job.seed))
-        if line is None or job.state() != NOT_STARTED:
-            continue
-        where = f"{path} has {job.title}"
-        try:
-            kept = Job.from_dict(line["job"])
-        except ValueError as error:
-            raise ValueError(f"{where}, and of another version: {error} {_CURE}") from error
-        refuse_other_recipe(kept.recipe, job.recipe, f"{where} of another recipe", cure=_CURE)
-        what = f"{where}, and another evaluation of it"
-        refuse_other_evaluation(kept.evaluation, job.evaluation, what, cure=_CURE)
-        found[job] = KeptRun(kept, line["result"])
-    return found
+    kept = read_results(path) if path.is_file() else {}
+    kept |= {(one.job.run, one.job.seed): one for one in results if one.finished}
+    write_text(path, "".join(line(one) for one in kept.values()))
 
 
 def check_results(study: Study) -> None:
@@ -88,33 +39,84 @@ def check_results(study: Study) -> None:
         ValueError: it is there and damaged, or of another version.
     """
     if (study.folder / RESULTS_NAME).is_file():
-        _read_lines(study.folder / RESULTS_NAME)
+        read_results(study.folder / RESULTS_NAME)
 
 
-def _read_lines(path: Path) -> dict[tuple[str, int], dict[str, Any]]:
-    """The lines by run and seed; the last one of each."""
-    lines = {}
-    for number, line in enumerate(read_log(path), start=1):
-        values = read_results_record(line, f"{path}, record {number},")
-        lines[values["job"]["run"], values["job"]["recipe"].get("seed", 0)] = values
-    return lines
+def find_results(path: str | Path, jobs: Sequence[Job]) -> tuple[dict[Job, Result], dict[Job, str]]:
+    """The runs in a results.jsonl that are among the jobs and have not begun in their folders.
 
-
-def put_results(found: Mapping[Job, KeptRun]) -> None:
-    """Make each job finished: what it is and its result go into its folder, without weights.
+    Returns:
+        Their results, and a message for each that the file has with another recipe or evaluation.
 
     Raises:
-        ValueError: the folder cannot be written to.
+        FileNotFoundError: no such file.
+        ValueError: it is damaged or of another version, or has none of the jobs.
     """
-    for job, run in found.items():
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{str(path)!r} is no file. Give the {RESULTS_NAME} of a study's folder."
+        )
+    kept = read_results(path)
+    known = [job for job in jobs if (job.run, job.seed) in kept]
+    if not known:
+        raise ValueError(
+            f"{path} has {len(kept)} runs, and none is of this study. Give the {RESULTS_NAME} of "
+            "this study, or leave --results out."
+        )
+    found, refused = {}, {}
+    for job in known:
+        result = kept[job.run, job.seed]
+        where = f"{path} has {job.title} with another"
+        try:
+            refuse_other_recipe(result.job.recipe, job.recipe, f"{where} recipe", cure=_CURE)
+            refuse_other_evaluation(
+                result.job.evaluation, job.evaluation, f"{where} evaluation", cure=_CURE
+            )
+        except ValueError as error:
+            refused[job] = str(error)
+            continue
+        found[job] = result
+    begun = [job for job in known if job.state() != NOT_STARTED]
+    return (
+        {job: result for job, result in found.items() if job not in begun},
+        {job: reason for job, reason in refused.items() if job not in begun},
+    )
+
+
+def put_results(study: Study, found: Mapping[Job, Result]) -> None:
+    """Make each job finished: its recipe and its result go into its folder, without weights.
+
+    Raises:
+        ValueError: a folder cannot be written to.
+    """
+    if found:
+        require_folder(study.folder)
+    for job, result in found.items():
         require_folder(job.folder)
         recipes.save(job.recipe, job.folder / "recipe.yaml")
-        write_text(job.folder / JOB_NAME, json.dumps(job.to_dict(), indent=2) + "\n")
-        text = json.dumps({"format": FORMAT, **run.result}, allow_nan=False) + "\n"
-        write_text(job.folder / KEPT_NAME, text)  # last: it makes the job finished
+        write_text(job.folder / KEPT_NAME, line(result))  # last: it makes the job finished
 
 
-def _without_folder(job: Job) -> dict[str, Any]:
-    """The job as plain values; where it ran is not kept."""
-    values = job.to_dict()
-    return values | {"recipe": values["recipe"] | {"output_dir": None}}
+def read_results(path: Path) -> dict[tuple[str, int], Result]:
+    """The results in a file, by run and seed.
+
+    Raises:
+        ValueError: it is damaged or of another version, or has a run and seed twice.
+    """
+    text = path.read_text(encoding="utf-8")
+    if text and not text.endswith("\n"):
+        raise ValueError(f"{path} is cut: its last line has no end. Restore the file.")
+    kept: dict[tuple[str, int], Result] = {}
+    for number, words in enumerate(text.splitlines(), start=1):
+        where = f"{path}, line {number},"
+        try:
+            values = json.loads(words)
+        except ValueError as error:
+            raise ValueError(f"{where} is not JSON: {error}. Restore the file.") from error
+        result = read_line(values, where)
+        key = (result.job.run, result.job.seed)
+        if key in kept:
+            raise ValueError(f"{where} has {result.job.title} again. Take one of the two out.")
+        kept[key] = result
+    return kept

@@ -51,6 +51,7 @@ def run_jobs(
     nice: int = 0,
     watch: Callable[[Sequence[Job]], None] = lambda running: None,
     note: Callable[[str], None] = logger.info,
+    ended: Callable[[Job], None] = lambda job: None,
     interval: float = 2.0,
 ) -> dict[Job, str]:
     """Run every job that is not finished and that no other process is at.
@@ -62,6 +63,7 @@ def run_jobs(
         nice: added to the niceness of the processes.
         watch: told which jobs are running, every `interval` seconds.
         note: told of a job that is left to another process.
+        ended: told of a job that is finished, when it is.
         interval: seconds.
 
     Returns:
@@ -90,7 +92,9 @@ def run_jobs(
                 _wait(running, interval, received)
                 for job in [job for job, process in running.items() if process.poll() is not None]:
                     code = running.pop(job).returncode
-                    if code and not _is_taken(job, note):
+                    if not code:
+                        ended(job)
+                    elif not _is_taken(job, note):
                         failed[job] = _reason(job, code, said_before[job])
         finally:
             _stop(running, received)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from hf_seqvae.study.comparison import Row
 from hf_seqvae.study.hypothesis import Prediction
 from hf_seqvae.study.plan import NOT_STARTED, REFUSED
-from hf_seqvae.study.results import LIKELIHOOD, Result
+from hf_seqvae.study.result import LIKELIHOOD, Result
 from hf_seqvae.study.schema import Study
 from hf_seqvae.study.statistics import RESAMPLES
 from hf_seqvae.study.wording import UNDEFINED, difference_text, grid, mean_text, number

@@ -7,7 +7,7 @@ from typing import Any
 from hf_seqvae.study.comparison import Row
 from hf_seqvae.study.folder import FORMAT
 from hf_seqvae.study.hypothesis import Prediction
-from hf_seqvae.study.results import Result
+from hf_seqvae.study.result import Result
 from hf_seqvae.study.schema import Study
 from hf_seqvae.study.statistics import Interval
 
