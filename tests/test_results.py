@@ -1,4 +1,4 @@
-"""The figures copied into README and studies.md are those of the study's own table.json."""
+"""The figures copied into README and training/results are those of the JSON beside them."""
 
 import json
 import re
@@ -11,9 +11,9 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "training" / "results"
 STUDIES = (RESULTS / "studies.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-RUNS = {
-    run["name"]: run for run in json.loads((RESULTS / "tatoeba" / "table.json").read_text())["runs"]
-}
+SPEED = (RESULTS / "speed.md").read_text(encoding="utf-8")
+MERGED = json.loads((RESULTS / "tatoeba_merged.json").read_text(encoding="utf-8"))
+RUNS = {run["name"]: run for run in MERGED["runs"]}
 IN_README = {
     "last state, annealing (plain VAE)": "last_annealing",
     "max pooling, annealing": "max_annealing",
@@ -125,3 +125,94 @@ def test_the_cures():
         ]
         for label, name in CURES.items()
     }
+
+
+def test_merged_is_what_the_script_makes_of_both_tables(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "training"))
+    import merge_tables
+
+    paths = [RESULTS / folder / "table.json" for folder in ("tatoeba", "tatoeba_bf16")]
+    made = json.loads(json.dumps(merge_tables.merge(paths, RESULTS)))
+    hypothesis = made.pop("hypothesis"), MERGED["hypothesis"]
+    assert made == {key: value for key, value in MERGED.items() if key != "hypothesis"}
+    for one, other in zip(*hypothesis, strict=True):
+        assert one["spearman"] == pytest.approx(other["spearman"])
+
+
+def test_the_correlations():
+    found = {cells[0]: cells[1:] for cells in rows(STUDIES, "dispersion |")}
+    labels = {"variance": "pooled_variance", "relative variance": "pooled_relative_variance"}
+    labels["cosine"] = "pooled_mean_cosine"
+    expected = {}
+    for label, statistic in labels.items():
+        for when, words in (("init", "before training"), ("end", "at the end")):
+            expected[f"{label}, {words}"] = [
+                "{value:+.2f} [{low:+.2f}, {high:+.2f}]".format(**one["spearman"])
+                for one in MERGED["hypothesis"]
+                if (one["statistic"], one["when"]) == (statistic, when)
+            ]
+    assert found == expected
+
+
+def test_every_link_of_the_pages_leads_to_a_file():
+    for page in (STUDIES, SPEED):
+        links = re.findall(r"\]\(([^)#]+)\)", page)
+        missing = [one for one in links if "://" not in one and not (RESULTS / one).exists()]
+        assert missing == []
+
+
+def bound(folder: str, name: str, seed: int) -> float:
+    runs = json.loads((RESULTS / folder / "table.json").read_text(encoding="utf-8"))["runs"]
+    (run,) = [one for one in runs if one["name"] == name]
+    (found,) = [one for one in run["seeds"] if one["seed"] == seed and one["figures"]]
+    return found["figures"]["negative_elbo"]
+
+
+BOUNDS = {
+    ("max_annealing", 0): ("tatoeba", "tatoeba_bf16_seeds_0_1"),
+    ("max_annealing", 1): ("tatoeba", "tatoeba_bf16_seeds_0_1"),
+    ("max_annealing", 2): ("tatoeba_float32", "tatoeba_bf16"),
+    ("last_annealing", 2): ("tatoeba_float32", "tatoeba_bf16"),
+}
+
+
+def test_the_bound_of_bf16_is_that_of_float32():
+    expected = []
+    for (name, seed), folders in BOUNDS.items():
+        whole, half = (bound(folder, name, seed) for folder in folders)
+        assert abs(half / whole - 1) < 0.003
+        expected.append(
+            [f"{name}, {seed}", f"{whole:.3f}", f"{half:.3f}", f"{half / whole - 1:+.2%}"]
+        )
+    assert rows(SPEED, "run, seed |") == [
+        [*cells[:3], cells[3].replace("%", " %")] for cells in expected
+    ]
+
+
+def test_the_shares_and_ratios_of_a_step():
+    files = ("steps.json", "steps_again.json")
+    runs = [json.loads((RESULTS / name).read_text(encoding="utf-8")) for name in files]
+    found = {cells[0]: cells[2:4] for cells in rows(SPEED, "| wanted | tatoeba |")}
+
+    def both(words):
+        return ["; ".join(words(run[size]) for run in runs) for size in ("tatoeba", "ptb")]
+
+    def pair(values):
+        return f"{values['adam']:.2f} / {values['sgd']:.2f}"
+
+    def peaks(values):
+        return f"{values['peak_float32_gflops']:.0f} / {values['peak_bfloat16_gflops']:.0f}"
+
+    shares, ratios = "step_share_of_float32_peak", "bf16_sentences_per_cpu_s_over_float32"
+    alone = "its_products_alone_share_of_float32_peak"
+    for label, expected in {
+        "float32 step, Adam / SGD, share of the GEMM peak": both(lambda one: pair(one[shares])),
+        "the step's own matrix products with nothing between, share of the peak": both(
+            lambda one: f"{one[alone]:.2f}"
+        ),
+        "GEMM peak, float32 / bfloat16, GFLOP/s": both(peaks),
+        "bf16 over float32, sentences per CPU second, Adam / SGD": both(
+            lambda one: pair(one[ratios])
+        ),
+    }.items():
+        assert found[label] == expected, label
