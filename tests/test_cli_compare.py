@@ -487,6 +487,20 @@ class TestResultsOfAnotherFolder:
         states = json.loads((new / "table.json").read_text())["runs"][0]["seeds"]
         assert [one["state"] for one in states] == ["refused", "finished"]
 
+    def test_a_line_that_cannot_be_written_stops_no_run(self, study, started, monkeypatch):
+        path, folder = study
+        for run in ("last", "max"):
+            shutil.rmtree(folder / run / "seed-1")
+
+        def full(*_):
+            raise OSError("No space left on device")
+
+        monkeypatch.setattr("hf_seqvae.study.write_results", full)
+        printed = call("compare", path, "--output-dir", folder)
+        assert started == ["last seed 1", "max seed 1"]
+        assert printed.stderr.count("not in results.jsonl yet: No space left on device") == 2
+        assert (folder / "results.jsonl").read_text().count("\n") == 4  # the end of the command
+
     def test_what_the_folder_refuses_is_left_as_it_is(self, moved, started):
         path, folder, _, kept = moved
         other = folder / "max" / "seed-1"

@@ -13,7 +13,9 @@ from hf_seqvae.cli.screen import plain_table, print_json, quiet, stderr, stdout
 from hf_seqvae.cli.studying import JobScreen, show_rows
 
 if TYPE_CHECKING:
-    from hf_seqvae.study import Job, Result
+    from rich.console import Console
+
+    from hf_seqvae.study import Job, Result, Study
 
 
 def compare(
@@ -119,7 +121,7 @@ def compare(
                     nice=nice,
                     watch=screen.update,
                     note=lambda text: notes.print(text, markup=False, soft_wrap=True),
-                    ended=lambda job: studies.write_results(chosen, [studies.read_result(job)]),
+                    ended=lambda job: _keep(chosen, job, notes),
                 )
         except studies.StudyStopped as error:
             raise CommandFailed(str(error), error.exit_code) from error
@@ -135,6 +137,17 @@ def compare(
             stderr().print(text, style="red", markup=False, soft_wrap=True)
         titles = ", ".join(job.title for job in failed)
         raise CommandFailed(f"{len(failed)} of {len(planned)} runs failed: {titles}.")
+
+
+def _keep(study: "Study", job: "Job", notes: "Console") -> None:
+    """Put a run into results.jsonl; where that cannot be, say so: the others go on."""
+    from hf_seqvae import study as studies
+
+    try:
+        studies.write_results(study, [studies.read_result(job)])
+    except (ValueError, OSError) as error:
+        text = f"{job.title} is finished, and not in results.jsonl yet: {error}"
+        notes.print(text, style="red", markup=False, soft_wrap=True)
 
 
 def read_seeds(text: str) -> list[int]:
