@@ -4,7 +4,8 @@
 
 Prints the rows as Markdown. Means and deviations are over all seeds. A difference from the baseline
 is the mean over the seeds of both; its interval the mean of their intervals, weighted by seeds: as
-wide as if both erred alike, so no narrower than one made of all sentences together.
+wide as if both erred alike, so no narrower than one made of all sentences together. What --set
+changed for all runs of a table is not in it: say so beside.
 """
 
 import argparse
@@ -18,16 +19,8 @@ from hf_seqvae.study import Spread, difference_text, mean_text, rank_correlation
 from hf_seqvae.study.hypothesis import OUTCOMES
 from hf_seqvae.study.initial import STATISTICS
 from hf_seqvae.study.statistics import Interval, spread
+from hf_seqvae.study.table import COLUMNS
 from hf_seqvae.study.wording import grid
-
-COLUMNS = {
-    "-ELBO": ("negative_elbo", 2),
-    "rec. nll": ("reconstruction_nll", 2),
-    "KL": ("kl", 2),
-    "MI": ("mutual_information", 2),
-    "active units": ("active_units", 1),
-    "swap gap": ("swap_gap", 2),
-}
 
 
 def merge(paths: Sequence[Path], folder: Path) -> dict[str, Any]:
@@ -137,7 +130,8 @@ def _predictions(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def markdown(merged: Mapping[str, Any]) -> str:
     """The runs, a line each, and the correlations."""
-    header = ["run", "seeds", "IW-NLL", f"against {merged['baseline']}", *COLUMNS]
+    header = ["run", "seeds", "IW-NLL", f"against {merged['baseline']}"]
+    header += [title for title, _, _ in COLUMNS]
     lines = []
     for row in merged["runs"]:
         difference, seeds = row["difference"], row["seeds"]
@@ -150,7 +144,7 @@ def markdown(merged: Mapping[str, Any]) -> str:
                 ", ".join(str(seed["seed"]) for seed in seeds),
                 _cell(row, "nll", 2) + " exact" * seeds[0]["exact"],
                 against,
-                *(_cell(row, key, decimals) for key, decimals in COLUMNS.values()),
+                *(_cell(row, key, decimals) for _, key, decimals in COLUMNS),
             ]
         )
     correlations = [

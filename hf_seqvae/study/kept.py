@@ -66,6 +66,8 @@ def find_results(path: str | Path, jobs: Sequence[Job]) -> tuple[dict[Job, Resul
         )
     found, refused = {}, {}
     for job in known:
+        if job.state() != NOT_STARTED:
+            continue
         result = kept[job.run, job.seed]
         where = f"{path} has {job.title} with another"
         try:
@@ -75,13 +77,9 @@ def find_results(path: str | Path, jobs: Sequence[Job]) -> tuple[dict[Job, Resul
             )
         except ValueError as error:
             refused[job] = str(error)
-            continue
-        found[job] = result
-    begun = [job for job in known if job.state() != NOT_STARTED]
-    return (
-        {job: result for job, result in found.items() if job not in begun},
-        {job: reason for job, reason in refused.items() if job not in begun},
-    )
+        else:
+            found[job] = result
+    return found, refused
 
 
 def put_results(study: Study, found: Mapping[Job, Result]) -> None:
