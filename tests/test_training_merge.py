@@ -70,6 +70,22 @@ def test_means_deviations_and_differences_are_those_of_one_table(merge_tables, p
     assert merged["runs"][0]["difference"] is None
 
 
+def test_a_baseline_run_again_serves_its_table_and_counts_once(merge_tables, tmp_path):
+    study = small_study(tmp_path / "all", seeds=[0, 1, 2])
+    paths = [tmp_path / name / "table.json" for name in ("one", "two")]
+    differences = []
+    for path, seeds, others in zip(paths, ([0, 1], [1, 2]), ({0}, {1, 2}), strict=True):
+        part = dataclasses.replace(study, output_dir=str(path.parent), seeds=seeds)
+        made = [one for one in results(part) if one.job.run == "last" or one.job.seed in others]
+        differences.append(table(part, made, path)["runs"][1]["difference"]["value"])
+    last, other = merge_tables.merge(paths, tmp_path)["runs"]
+    assert [seed["seed"] for seed in last["seeds"]] == [0, 1, 2]
+    assert [seed["table"] for seed in last["seeds"]] == ["one/table.json"] * 2 + ["two/table.json"]
+    assert [seed["seed"] for seed in other["seeds"]] == [0, 1, 2]
+    expected = (differences[0] + 2 * differences[1]) / 3
+    assert other["difference"]["value"] == pytest.approx(expected)
+
+
 def test_correlations_are_over_the_runs_of_all_tables(merge_tables, parts, tmp_path):
     whole, paths = parts
     merged = merge_tables.merge(paths, tmp_path)["hypothesis"]

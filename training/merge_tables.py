@@ -4,8 +4,9 @@
 
 Prints the rows as Markdown. Means and deviations are over all seeds. A difference from the baseline
 is the mean over the seeds of both; its interval the mean of their intervals, weighted by seeds: as
-wide as if both erred alike, so no narrower than one made of all sentences together. What --set
-changed for all runs of a table is not in it: say so beside.
+wide as if both erred alike, so no narrower than one made of all sentences together. A seed of the
+baseline that was run again for a later table's differences counts once, as the first table has it.
+What --set changed for all runs of a table is not in it: say so beside.
 """
 
 import argparse
@@ -27,8 +28,8 @@ def merge(paths: Sequence[Path], folder: Path) -> dict[str, Any]:
     """The tables as one; links lead from `folder`.
 
     Raises:
-        ValueError: they differ in recipes, baseline, evaluation or sentences, or share a run and
-            seed, or one is no table.
+        ValueError: they differ in recipes, baseline, evaluation or sentences, or share a seed of
+            another run than the baseline, or one is no table.
     """
     tables = [_read(path) for path in paths]
     for key in ("recipe", "set", "baseline", "evaluation", "hypothesis"):
@@ -45,7 +46,11 @@ def merge(paths: Sequence[Path], folder: Path) -> dict[str, Any]:
             for seed in seeds:
                 seed["recipe"] = os.path.relpath(path.parent / seed["recipe"], folder)
             pairs = sum(seed["seed"] in with_baseline for seed in seeds)
-            rows.setdefault(name, []).append(dict(run, seeds=seeds, pairs=pairs))
+            parts = rows.setdefault(name, [])
+            if name == baseline:
+                before = {seed["seed"] for part in parts for seed in part["seeds"]}
+                seeds = [seed for seed in seeds if seed["seed"] not in before]
+            parts.append(dict(run, seeds=seeds, pairs=pairs))
     merged = [_merge_rows(name, parts) for name, parts in rows.items()]
     names = tables[0]["study"]["hypothesis"]
     return {
