@@ -216,3 +216,17 @@ def test_the_shares_and_ratios_of_a_step():
         ),
     }.items():
         assert found[label] == expected, label
+
+
+def test_what_a_pooling_adds_to_a_step():
+    values = json.loads((RESULTS / "poolings.json").read_text(encoding="utf-8"))
+    found = {cells[0]: cells[1:] for cells in rows(SPEED, "step over the last state's |")}
+    kinds = [values[size][kind] for size in ("tatoeba", "ptb") for kind in ("float32", "bf16")]
+    labels = {name: name for name in ("first", "mean", "max", "abs_max", "mean_max", "attention")}
+    labels["last_again"] = "last, a second time"
+    assert found == {
+        label: [f"{kind[name]:.3f}" for kind in kinds] for name, label in labels.items()
+    }
+    (slowest,) = [cells for cells in rows(SPEED, "| wanted | tatoeba |") if "encoder" in cells[0]]
+    most = [f"{max(kind[name] for name in labels):.2f}" for kind in kinds]
+    assert slowest[2:4] == [" / ".join(most[:2]), " / ".join(most[2:])]

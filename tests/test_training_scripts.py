@@ -76,6 +76,43 @@ def test_the_cost_of_aggressive_updates_counts_their_inner_loop(tmp_path, monkey
     assert joint["inner_updates"] == 0 and 2 <= lagging["inner_updates"] <= 4
 
 
+def test_what_a_pooling_adds_is_its_own_pass_over_the_last_states_step(monkeypatch):
+    monkeypatch.syspath_prepend(str(TRAINING / "benchmarks"))
+    script = runpy.run_path(str(TRAINING / "benchmarks" / "poolings.py"))
+    seconds = {"max": 5.0, "last": 3.0, "last_again": 3.0}
+    namespace = script["over_last"].__globals__
+    built = []
+    fakes = {
+        "POOLINGS": ("last", "max"),
+        "build_step": lambda *_, **__: None,
+        "turns": lambda runs, repeats: {"step": {"cpu_s": 20.0}},
+        "build_pass": lambda size, name, bf16: built.append((name, bf16)),
+        "in_turns": lambda runs, repeats: {name: [(seconds[name], 0.0)] * 3 for name in runs},
+    }
+    for name, fake in fakes.items():
+        monkeypatch.setitem(namespace, name, fake)
+    assert script["over_last"]("ptb", 3, bf16=True) == pytest.approx(
+        {"last": 1.0, "max": 1.1, "last_again": 1.0, "encoder_share_of_step": 0.15}
+    )
+    assert built == [("last", True), ("max", True), ("last", True)]
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_a_pass_of_the_encoder_leaves_no_gradient_behind(monkeypatch, bf16):
+    monkeypatch.syspath_prepend(str(TRAINING / "benchmarks"))
+    script = runpy.run_path(str(TRAINING / "benchmarks" / "poolings.py"))
+    made = []
+    namespace = script["build_pass"].__globals__
+    build = namespace["build_model"]
+    monkeypatch.setitem(
+        namespace, "build_model", lambda *args, **kw: made.append(build(*args, **kw)) or made[-1]
+    )
+    script["build_pass"]("tatoeba", "mean_max", bf16=bf16)()
+    (model,) = made
+    assert model.config.pooling == "mean_max"
+    assert all(weight.grad is None for weight in model.parameters())
+
+
 def test_the_lstm_in_numpy_gives_the_exact_nll_of_the_librarys(tmp_path, monkeypatch, capsys):
     folder, text = language_model_folder(tmp_path / "lm"), tmp_path / "text.txt"
     sentences = ["the girl reads a book .", "a zebra sleeps .", "dog", "the zebra sees the zebra ."]
