@@ -53,4 +53,5 @@ def finished(result, likelihoods, *, exact=False, texts="same", validations=(), 
         texts=texts,
         num_sentences=5000,
         validations=validations,
+        machine="a machine, threads: 1, processes: 1",
     )

@@ -150,6 +150,14 @@ def test_table_json_and_pictures_lie_in_the_folder(done):
     assert "IW-NLL" in printed.stdout and str(folder) in printed.stdout.replace("\n", "")
 
 
+def test_costs_are_of_one_machine_which_the_table_names(done):
+    seed = json.loads((done[0] / "table.json").read_text())["runs"][1]["seeds"][0]
+    environment = json.loads((done[0] / "max" / "seed-0" / "environment.json").read_text())
+    assert seed["machine"].startswith(f"{environment['device_name']}, threads: ")
+    line = next(x for x in (done[0] / "table.md").read_text().splitlines() if "**max**" in x)
+    assert "-" not in [cell.strip() for cell in line.split("|")[-4:-2]]
+
+
 def test_the_pictures_over_training_find_their_figures_in_the_log(done):
     lines = read_log(done[0] / "max" / "seed-0" / "log.jsonl")
     names = ["kl", "mutual_information", *(name for name, _ in DISPERSIONS)]
@@ -272,6 +280,26 @@ def test_a_failed_run_is_named_and_the_others_are_in_the_table(study, monkeypatc
     assert "**max**" in (folder / "table.md").read_text()
 
 
+@pytest.mark.parametrize(
+    ("name", "text"), [("log.jsonl", '{"epoch": 1\n{}\n'), ("report.json", '{"test": ')]
+)
+def test_a_damaged_run_stops_no_other_and_is_named(study, started, name, text):
+    path, folder = study
+    (folder / "last" / "seed-0" / name).write_text(text)
+    shutil.rmtree(folder / "max" / "seed-1")
+    printed = call("compare", path, "--output-dir", folder, code=1)
+    assert started == ["max seed 1"]
+    table = (folder / "table.md").read_text()
+    assert "- last seed 0: damaged: " in table and name in table.split("damaged: ")[1]
+    assert "| **max** | n = 2 |" in table
+    kept = (folder / "results.jsonl").read_text()
+    assert kept.count("\n") == 4  # the line of the damaged run as well, of before
+    assert "1 runs are damaged: last seed 0." in printed.stderr
+    values = json.loads((folder / "table.json").read_text())
+    assert [one["state"] for one in values["runs"][0]["seeds"]] == ["damaged", "finished"]
+    assert name in values["runs"][0]["seeds"][0]["fault"]
+
+
 @pytest.mark.parametrize("text", ["", "a", "1;2", "0,-1"])
 def test_seeds_that_are_none_are_refused(text):
     with pytest.raises(ValueError, match="--seeds must be whole numbers"):
@@ -302,8 +330,9 @@ def test_a_model_without_latents_is_measured_exactly(tmp_path, monkeypatch):
     assert "without latents" in result.reasons["kl"]
     for name, text in (("report.json", '{"test": '), ("report.json", "{}"), ("initial.json", "[]")):
         (tmp_path / name).write_text(text)
-        with pytest.raises(ValueError, match=f"{name} is damaged. Remove it and give the same"):
-            read_result(job)
+        damaged = read_result(job)
+        assert damaged.state == "damaged" and not damaged.finished
+        assert f"{name} is damaged. Remove it and give the same" in damaged.fault
         (tmp_path / name).unlink()
         costs = (tmp_path / "cost.jsonl").read_bytes()
         run_job(job)

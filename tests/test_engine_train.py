@@ -11,6 +11,7 @@ from transformers import AutoModel, AutoTokenizer
 from hf_seqvae import everyday
 from hf_seqvae import recipe as recipes
 from hf_seqvae.engine import TrainingResult, launch, train
+from hf_seqvae.engine.errors import TargetRateError
 from hf_seqvae.engine.parts import prepare_text
 from hf_seqvae.engine.step import TrainingStep
 from hf_seqvae.recipe import Recipe
@@ -93,6 +94,21 @@ def test_another_recipe_in_the_folder_is_refused_by_key_with_the_cure(result):
 
 def test_a_recipe_that_only_keeps_more_goes_on(result):
     train(tiny_recipe(result.output_dir, keep_checkpoints=5), progress=False)
+
+
+def test_a_longer_patience_with_a_rate_goes_on_from_the_kept_checkpoint(tmp_path):
+    recipe = tiny_recipe(tmp_path, learning_rate=1e-9, save_steps=1, keep_checkpoints=9)
+    first, written = tmp_path / "checkpoints" / "step-00000001", []
+    for patience in (3, 5):
+        beta = {"schedule": "target_rate", "rate": 500, "patience": patience}
+        objective = {"beta": beta, "kl_term": "plain"}
+        values = recipe.to_dict() | {"objective": objective}
+        values["data"] = values["data"] | {"batch_size": 8}
+        with pytest.raises(TargetRateError, match="Raise patience to go on") as raised:
+            train(Recipe.from_dict(values), progress=False)
+        assert raised.value.checkpoint.name == f"step-0000000{patience - 1}"
+        written.append(first.stat().st_mtime_ns)
+    assert written[0] == written[1]  # the second sitting did not begin anew
 
 
 def test_the_bar_shows_figures_and_leaves_the_validations(tmp_path):

@@ -128,7 +128,7 @@ def test_a_rate_out_of_reach_is_an_error_that_says_what_is_in_reach():
 
 def test_a_rate_below_what_the_posterior_keeps_is_an_error_too():
     controller = TargetRate(rate=1.0, patience=300, integral_gain=0.01)
-    with pytest.raises(ValueError, match=r"1 nats is out of reach.*maximum, 1,.*KL is 8.00 nats"):
+    with pytest.raises(ValueError, match=r"1 nats is out of reach.*maximum 1\).*KL is 8.00 nats"):
         for _ in range(3000):
             controller.observe(8.0)
 
@@ -139,6 +139,22 @@ def test_a_noisy_kl_does_not_hide_that_the_rate_is_out_of_reach():
     with pytest.raises(ValueError, match="5 nats is out of reach"):
         for _ in range(20_000):
             controller.observe(max(0.0, noise.gauss(4.0, 0.7)))
+
+
+@pytest.mark.parametrize("kl", [4.9, 4.52, 5.45])
+def test_a_rate_held_to_a_tenth_is_never_out_of_reach(kl):
+    controller = TargetRate(rate=5.0)
+    for _ in range(30_000):
+        controller.observe(kl)
+    assert controller.missed() is None
+
+
+def test_a_proportional_part_that_does_the_holding_is_no_limit():
+    controller, kl = TargetRate(rate=5.0, proportional_gain=0.1), 0.0
+    for step in range(30_000):
+        kl += 0.05 * (6.01 * (1.0 - 4 * controller(step)) - kl)
+        controller.observe(kl)
+    assert 0 < controller(0) < 0.1 and controller.missed() is None
 
 
 def test_noise_around_a_rate_that_is_held_is_no_error_and_nothing_is_missed():
@@ -154,9 +170,20 @@ def test_a_run_that_ends_far_from_the_rate_says_so():
     assert controller.missed() is None  # nothing was seen yet
     for _ in range(150):
         controller.observe(3.2)
-    assert "3.20 nats at the end of training and not the target rate of 500" in str(
-        controller.missed()
-    )
+    said = str(controller.missed())
+    assert "3.20 nats at the end of training and not the target rate of 500" in said
+    assert "lower rate or a larger latent_size" in said and "gain" not in said  # beta is 0 already
+
+
+def test_a_run_that_ends_above_a_rate_is_told_what_beta_can_still_do():
+    controller = TargetRate(rate=1.0)
+    for _ in range(150):
+        controller.observe(3.2)
+    assert 0 < controller(0) < 1 and "raise integral_gain" in str(controller.missed())
+    controller = TargetRate(rate=1.0, maximum=0.01)
+    for _ in range(150):
+        controller.observe(3.2)
+    assert controller(0) == 0.01 and "larger maximum" in str(controller.missed())
 
 
 def test_a_rate_that_still_rises_at_the_smallest_beta_is_not_out_of_reach():
@@ -171,4 +198,4 @@ def test_a_rate_that_still_falls_at_the_largest_beta_is_not_out_of_reach():
     assert controller(2000) == 1.0
     with pytest.raises(ValueError, match="1 nats is out of reach.*no longer falls"):
         for _ in range(2000):
-            controller.observe(1.08)
+            controller.observe(1.15)

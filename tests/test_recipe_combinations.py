@@ -100,6 +100,10 @@ def reasons(draw: dict[str, dict[str, Any]]) -> list[str]:
     given = {draw["beta"].get("rate"), draw["objective"].get("capacity")}
     if draw["posterior"].get("posterior") == "committed_rate_gaussian" and 1.0 in given:
         found.append("out of reach")
+    floors = ("free_bits_batch_mean_mask", "free_bits_per_sentence_mask")  # 1 of 1.5 nats kept
+    committed = draw["posterior"].get("posterior") == "committed_rate_gaussian"
+    if committed and draw["objective"].get("kl_term") in floors:
+        found.append("does nothing")
     tied = draw["model"].get("tie_word_embeddings", False)
     if tied and draw["training"].get("encoder_updates") == "aggressive":
         found.append("tie_word_embeddings")

@@ -130,6 +130,21 @@ def test_a_mistyped_phase_on_the_command_line_is_refused():
             r"objective.capacity \(1\) is out of reach",
         ),
         (["model.posterior=batch_norm_gaussian", "model.committed_rate=5"], "committed_rate"),
+        (
+            ["model.posterior=committed_rate_gaussian", "model.committed_rate=5"]
+            + ["objective={kl_term: free_bits_per_sentence_mask, free_bits: 5}"],
+            r"free_bits \(5\) of 'free_bits_per_sentence_mask' does nothing.*at 5 nats",
+        ),
+        (
+            ["model.posterior=batch_norm_gaussian", "model.batch_norm_gamma=2"]
+            + ["objective={kl_term: free_bits_batch_mean_mask, free_bits: 3}"],
+            "does nothing.*'batch_norm_gaussian' keeps the KL at 32 nats",
+        ),
+        (["training.max_decays=3"], "max_decays is read by the scheduler plateau_halving alone"),
+        (
+            ["training.decay_start_epoch=3", "training.scheduler=linear"],
+            "decay_start_epoch is read by .*training.scheduler is 'linear'",
+        ),
         (["model.latent_injection=[]"], "model: language_model"),
         (["model.input_noise=foo"], "input_noise must be one of"),
         (["model.input_noise=deletion"], "needs input_noise_rate"),

@@ -44,6 +44,10 @@ def test_the_seed_of_the_bootstrap_decides():
     assert paired_difference(*values, seed=1) != paired_difference(*values, seed=2)
 
 
+def test_one_sentence_has_no_interval():
+    assert paired_difference([np.array([3.0])], [np.array([1.0])]) == (2.0, None, None)
+
+
 def test_seeds_without_partner_are_refused():
     with pytest.raises(ValueError, match="pairs"):
         paired_difference([np.zeros(2)], [])
@@ -72,6 +76,24 @@ def test_a_monotone_relation_is_one_whatever_its_shape():
 def test_a_correlation_of_too_little_is_undefined(x, y):
     assert rank_correlation(x, y) is None
     assert rank_correlation_interval(x, y) is None
+
+
+@pytest.mark.parametrize(("count", "known"), [(4, False), (7, False), (8, True)])
+def test_a_correlation_of_few_points_has_no_interval(count, known):
+    x = list(range(count))
+    found = rank_correlation_interval(x, [2 * value for value in x])
+    assert found is not None and found.value == pytest.approx(1.0)
+    assert (found.low is not None, found.high is not None) == (known, known)
+
+
+def test_the_interval_of_a_correlation_leaves_out_zero_as_often_as_it_says():
+    random, out = np.random.default_rng(0), 0
+    for _ in range(200):
+        found = rank_correlation_interval(
+            random.normal(size=8).tolist(), random.normal(size=8).tolist(), resamples=200
+        )
+        out += not found.low <= 0 <= found.high
+    assert out / 200 < 0.12
 
 
 def test_the_interval_of_a_correlation_holds_it_and_narrows_with_points():

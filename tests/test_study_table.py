@@ -59,6 +59,32 @@ def test_costs_are_relative_to_the_baseline_of_the_same_seed(study, results):
     assert best.costs["cpu_seconds"].mean == pytest.approx((120 / 80 + 100 / 100) / 2)
 
 
+@pytest.mark.parametrize(
+    ("machine", "words"), [("another, threads: 1", "another, threads: 1 and a "), ("", "unknown")]
+)
+def test_seconds_of_other_machines_are_not_divided_and_it_is_said_why(
+    study, results, machine, words
+):
+    results[3] = dataclasses.replace(results[3], machine=machine)
+    rows = rows_of(study, results)
+    assert rows[0].costs["cpu_seconds"] == (1.0, 0.0, 2) and rows[1].costs == {}
+    assert words in str(rows[1].no_costs)
+    text = markdown(study, rows, [])
+    cells = next(line for line in text.splitlines() if "**max**" in line).split("|")
+    assert [cell.strip() for cell in cells[-4:-2]] == ["-", "-"]
+    assert "-: seconds of another machine than the baseline's" in text
+    assert as_json(study, rows, [])["runs"][1]["no_costs"] == rows[1].no_costs
+
+
+@pytest.mark.parametrize("counts", [(1,), (10,), (1, 10)])
+def test_the_table_says_how_many_posterior_samples_its_figures_are_of(tmp_path, counts):
+    study = small_study(tmp_path, **{"set": {"training.num_eval_samples": counts[0]}})
+    study.runs[-1].set["training.num_eval_samples"] = counts[-1]
+    made = [finished(one, [4.0, 8.0]) for one in results_of(study)]
+    text = markdown(study, rows_of(study, made), [])
+    assert f"split, {', '.join(map(str, counts))} posterior samples, so" in text
+
+
 def test_other_sentences_give_no_difference_but_a_reason(study, results):
     results[1] = finished(results[1], [3.0, 7.0], texts="others")
     _, best = rows_of(study, results)

@@ -98,16 +98,22 @@ def _merge_rows(name: str, parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]
     }
 
 
-def _mean_interval(parts: Sequence[Mapping[str, Any]]) -> dict[str, float] | None:
+def _mean_interval(parts: Sequence[Mapping[str, Any]]) -> dict[str, float | None] | None:
     """The mean of the differences and of the ends of their intervals, weighted by paired seeds."""
     known = [(part["pairs"], part["difference"]) for part in parts if part["difference"]]
     total = sum(pairs for pairs, _ in known)
     if not total:
         return None
-    return {
-        key: sum(pairs * difference[key] for pairs, difference in known) / total
-        for key in ("value", "low", "high")
-    }
+    found = {}
+    for key in ("value", "low", "high"):
+        values = [difference[key] for _, difference in known]
+        weighted = [
+            pairs * value
+            for (pairs, _), value in zip(known, values, strict=True)
+            if value is not None
+        ]
+        found[key] = sum(weighted) / total if len(weighted) == len(values) else None
+    return found
 
 
 def _predictions(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -131,22 +131,29 @@ def compare(
         print_json(studies.read_table(chosen))
     else:
         show_rows(stdout(), chosen, rows)
+    for job, reason in failed.items():
+        text = f"{job.title} failed: {reason}"
+        stderr().print(text, style="red", markup=False, soft_wrap=True)
     if failed:
-        for job, reason in failed.items():
-            text = f"{job.title} failed: {reason}"
-            stderr().print(text, style="red", markup=False, soft_wrap=True)
         titles = ", ".join(job.title for job in failed)
         raise CommandFailed(f"{len(failed)} of {len(planned)} runs failed: {titles}.")
+    damaged = [one.job.title for row in rows for one in row.results if one.fault]
+    if damaged:
+        raise CommandFailed(f"{len(damaged)} runs are damaged: {', '.join(damaged)}.")
 
 
 def _keep(study: "Study", job: "Job", notes: "Console") -> None:
     """Put a run into results.jsonl; where that cannot be, say so: the others go on."""
     from hf_seqvae import study as studies
 
+    result = studies.read_result(job)
+    fault = result.fault
     try:
-        studies.write_results(study, [studies.read_result(job)])
+        studies.write_results(study, [result])
     except (ValueError, OSError) as error:
-        text = f"{job.title} is finished, and not in results.jsonl yet: {error}"
+        fault = str(error)
+    if fault:
+        text = f"{job.title} is finished, and not in results.jsonl yet: {fault}"
         notes.print(text, style="red", markup=False, soft_wrap=True)
 
 

@@ -24,13 +24,13 @@ class TargetRate:
         proportional_gain: P.
         integral_gain: I.
         minimum, maximum: of beta.
-        patience: updates at either limit after which the rate is out of reach, unless the KL still
-            moves towards it.
+        patience: updates at either limit, the KL more than a tenth off, after which the rate is
+            out of reach, unless the KL still moves towards it.
         beta: the weight of the next update; `minimum` at the start.
         error_sum: the sum of e.
         smoothed_rate: the KL, smoothed over some 100 updates; None before the first.
         num_at_minimum, num_at_maximum: updates running at which that limit of beta left the
-            smoothed KL below, or above, the rate.
+            smoothed KL more than a tenth below, or above, the rate.
         moved_from: the smoothed KL when the last `patience` of those began.
     """
 
@@ -72,8 +72,8 @@ class TargetRate:
         """Take the mean KL of the batch just trained on, nats a sentence, over all processes.
 
         Raises:
-            ValueError: the rate is out of reach: at the limit of beta the KL stays on the wrong
-                side of it and no longer moves towards it.
+            ValueError: the rate is out of reach: at the limit of beta the KL stays more than a
+                tenth off on the wrong side and no longer moves towards it.
         """
         error = self.rate - kl
         proportional = self.proportional_gain / (1.0 + math.exp(min(error, 700.0)))
@@ -89,39 +89,51 @@ class TargetRate:
 
     def missed(self) -> str | None:
         """What a run ends with in place of the rate; None where it is within a tenth of it."""
-        found = self.smoothed_rate
-        if found is None or abs(found - self.rate) <= 0.1 * self.rate:
+        found, beta = self.smoothed_rate, self.beta
+        if found is None or self._is_held(found):
             return None
+        assert beta is not None
+        low, high = self._limit_reached(found, beta)
+        cure = f"raise integral_gain ({self.integral_gain:g})"
+        if low:  # nothing pushes the KL down any more: no gain would help
+            cure = "choose a lower rate or a larger latent_size"
+        elif high:
+            cure = f"choose a higher rate or a larger maximum ({self.maximum:g})"
         return (
             f"the KL is {found:.2f} nats at the end of training and not the target rate of "
-            f"{self.rate:g}: beta is {self.beta:.3g}. Train longer, or raise integral_gain "
-            f"({self.integral_gain:g})."
+            f"{self.rate:g}: beta is {beta:.3g}. Train longer, or {cure}."
         )
 
-    def _watch_reach(self) -> None:
-        rate, beta = self.smoothed_rate, self.beta
-        assert rate is not None and beta is not None
+    def _is_held(self, found: float) -> bool:
+        return abs(found - self.rate) <= 0.1 * self.rate
+
+    def _limit_reached(self, found: float, beta: float) -> tuple[bool, bool]:
+        """Whether beta can do no more for a KL below the rate, and for one above it."""
         # a single batch above the rate lifts beta by the proportional part and no more
-        low = rate < self.rate and beta <= self.minimum + self.proportional_gain
-        high = rate > self.rate and beta >= self.maximum
+        low = found < self.rate and beta <= self.minimum + self.proportional_gain
+        return low, found > self.rate and beta >= self.maximum
+
+    def _watch_reach(self) -> None:
+        found, beta = self.smoothed_rate, self.beta
+        assert found is not None and beta is not None
+        low, high = (False, False) if self._is_held(found) else self._limit_reached(found, beta)
         if not self.num_at_minimum + self.num_at_maximum:
-            self.moved_from = rate
+            self.moved_from = found
         self.num_at_minimum = self.num_at_minimum + 1 if low else 0
         self.num_at_maximum = self.num_at_maximum + 1 if high else 0
         if max(self.num_at_minimum, self.num_at_maximum) < self.patience:
             return
-        stuck = rate < 1.02 * self.moved_from if low else rate > 0.98 * self.moved_from
+        stuck = found < 1.02 * self.moved_from if low else found > 0.98 * self.moved_from
         if stuck:
-            limit = f"minimum, {self.minimum:g}" if low else f"maximum, {self.maximum:g}"
+            limit = f"minimum {self.minimum:g}" if low else f"maximum {self.maximum:g}"
             cure = (
-                "Choose a rate below that, a larger latent_size, or a longer patience."
-                if low
-                else "Choose a rate above that, a larger maximum, or a longer patience."
+                "lower rate or a larger latent_size" if low else "higher rate or a larger maximum"
             )
             raise ValueError(
-                f"a target rate of {self.rate:g} nats is out of reach: beta has been at its "
-                f"{limit}, for {self.patience} updates, and the KL is {rate:.2f} nats and no "
-                f"longer {'rises' if low else 'falls'}. {cure}"
+                f"a target rate of {self.rate:g} nats is out of reach: for {self.patience} updates "
+                f"beta could do no more: it is {beta:.3g} ({limit}), and the KL is "
+                f"{found:.2f} nats and no longer {'rises' if low else 'falls'}. Raise patience to "
+                f"go on with this run, or begin another with a {cure}."
             )
         self.num_at_minimum = self.num_at_maximum = 0
 

@@ -89,10 +89,11 @@ class BetaRecipe:
     maximum: float | None = option(None, "target_rate: most beta", shown=1.0, above=0.0)
     patience: int | None = option(
         None,
-        "target_rate: updates at the least beta, the KL below the rate and not rising, after which "
-        "it is out of reach",
+        "target_rate: updates at the least or most beta, the KL a tenth off and not moving, after "
+        "which it is out of reach",
         shown=2000,
         minimum=1,
+        neutral=True,
     )
 
     def __post_init__(self) -> None:

@@ -189,6 +189,19 @@ class Recipe:
                     "more. Raise the one or lower the other."
                 )
 
+        if self.objective.kl_term in self._whole_floors() and self.objective.free_bits <= kept:
+            raise ValueError(
+                f"objective.free_bits ({self.objective.free_bits:g}) of {self.objective.kl_term!r} "
+                f"does nothing: model.posterior {self.model['posterior']!r} keeps the KL at "
+                f"{kept:g} nats a sentence or more. Raise the one or lower the other."
+            )
+
+    def _whole_floors(self) -> tuple[str, ...]:
+        """The free bits of a whole KL that the posterior may keep above them."""
+        if self.model.get("posterior") == "batch_norm_gaussian":  # the mean of the batch alone
+            return ("free_bits_batch_mean_mask",)
+        return ("free_bits_batch_mean_mask", "free_bits_per_sentence_mask")
+
     def __hash__(self) -> int:
         """Equal recipes have equal hashes."""
         return hash(json.dumps(self.to_dict(), sort_keys=True))

@@ -14,6 +14,7 @@ PLATEAU_HALVING = "plateau_halving"
 SCHEDULERS = (*(k.value for k in SchedulerType if k.value != "greedy"), PLATEAU_HALVING)
 # what transformers.get_scheduler gives no warm-up to
 WITHOUT_WARMUP = (None, "constant", "reduce_lr_on_plateau", PLATEAU_HALVING)
+_OF_PLATEAU_HALVING = ("patience", "max_decays", "decay_start_epoch", "decay_factor")
 # what needs no total number of steps
 WITHOUT_LENGTH = (*WITHOUT_WARMUP, "constant_with_warmup", "inverse_sqrt")
 
@@ -50,7 +51,8 @@ class TrainingRecipe:
     )
     decay_start_epoch: int = option(
         0,
-        "plateau_halving: epochs before validations count as worse (arXiv 1901.05534: 15)",
+        "plateau_halving: no decay before this epoch; worse validations count from the first "
+        "(arXiv 1901.05534: 15)",
         minimum=0,
     )
     decay_factor: float = option(0.5, "plateau_halving: factor of a decay", above=0.0, below=1.0)
@@ -127,6 +129,13 @@ class TrainingRecipe:
                 "stops is judged from the loss of all rows. Got "
                 f"num_processes={self.num_processes}."
             )
+        if self.scheduler != PLATEAU_HALVING:
+            for item in dataclasses.fields(self):
+                if item.name in _OF_PLATEAU_HALVING and getattr(self, item.name) != item.default:
+                    raise ValueError(
+                        f"training.{item.name} is read by the scheduler {PLATEAU_HALVING} alone, "
+                        f"and training.scheduler is {self.scheduler!r}. Leave it out, or set that."
+                    )
         if self.warmup_steps and self.scheduler in WITHOUT_WARMUP:
             raise ValueError(
                 f"training.scheduler {self.scheduler!r} has no warm-up, got "

@@ -23,10 +23,12 @@ class Row:
         differs: "key: base -> own" of the recipe, but for the seed; of a run with a recipe of its
             own the name of that, and "key: own".
         figures: mean and standard deviation over the finished seeds, where defined on all.
-        costs: "wall_seconds" and "cpu_seconds" over those of the baseline with the same seed.
+        costs: "wall_seconds" and "cpu_seconds" over those of the baseline with the same seed; empty
+            where `no_costs` says why.
         difference: of the likelihood from the baseline's, nats a sentence, paired by seed and
             sentence; None for the baseline itself and where `no_difference` says why.
         no_difference: why there is no difference.
+        no_costs: why there are no costs.
     """
 
     run: StudyRun
@@ -36,6 +38,7 @@ class Row:
     costs: dict[str, Spread] = field(default_factory=dict)
     difference: Interval | None = None
     no_difference: str | None = None
+    no_costs: str | None = None
 
     @property
     def finished(self) -> list[Result]:
@@ -76,7 +79,9 @@ def _row(
             own = [one.likelihoods for one, _ in pairs]
             other = [one.likelihoods for _, one in pairs]
             difference = paired_difference(own, other, seed=study.evaluation.seed)
-    costs = {name: _spread(pairs, lambda pair, name=name: _ratio(pair, name)) for name in COSTS}
+    no_costs, costs = _cannot_divide(pairs), {}
+    if no_costs is None:
+        costs = {name: _spread(pairs, lambda pair, name=name: _ratio(pair, name)) for name in COSTS}
     return Row(
         run,
         tuple(results),
@@ -85,6 +90,7 @@ def _row(
         {name: value for name, value in costs.items() if value is not None},
         difference,
         reason,
+        no_costs,
     )
 
 
@@ -98,6 +104,15 @@ def _spread(items: Sequence[Any], value: Callable[[Any], float | None]) -> Sprea
 def _ratio(pair: tuple[Result, Result], name: str) -> float | None:
     mine, theirs = (result.figures[name] for result in pair)
     return None if mine is None or not theirs else mine / theirs
+
+
+def _cannot_divide(pairs: Sequence[tuple[Result, Result]]) -> str | None:
+    """Why seconds are not comparable; None where they are."""
+    for own, other in pairs:
+        if own is not other and not (own.machine and own.machine == other.machine):
+            machines = [one.machine or "unknown" for one in (own, other)]
+            return f"seconds of another machine than the baseline's: {' and '.join(machines)}"
+    return None
 
 
 def _cannot_compare(pairs: Sequence[tuple[Result, Result]]) -> str | None:

@@ -40,9 +40,9 @@ def finish_study(
     found = predictions(chosen, seed=study.evaluation.seed)
     text = json.dumps(as_json(study, rows, found), indent=2, allow_nan=False) + "\n"
     write_text(study.folder / FIGURES_NAME, text)
-    write_results(study, results)
     write_text(study.folder / TABLE_NAME, markdown(study, rows, found))
     draw(study, results, chosen, found)
+    write_results(study, results)
     return rows
 
 

@@ -21,6 +21,7 @@ _PLAIN: dict[str, Any] = {
     "exact": bool,
     "texts": str,
     "num_sentences": int,
+    "machine": str,
 }
 
 

@@ -13,13 +13,14 @@ from hf_seqvae.recipe.fields import from_mapping
 from hf_seqvae.study.folder import EVALUATION_NAME, FORMAT, INITIAL_NAME, KEPT_NAME
 from hf_seqvae.study.schema import EvaluationPlan, Study, StudyRun, check_own_keys
 
-FINISHED, TRAINED, RUNNING, RESUMABLE, NOT_STARTED, REFUSED = (
+FINISHED, TRAINED, RUNNING, RESUMABLE, NOT_STARTED, REFUSED, DAMAGED = (
     "finished",
     "trained, not measured",
     "running",
     "resumable",
     "not started",
     "refused",  # the folder holds another run than the study plans
+    "damaged",  # a file in the folder cannot be read
 )
 
 

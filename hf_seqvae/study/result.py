@@ -54,6 +54,8 @@ class Result:
         texts: SHA-256 of these sentences.
         num_sentences: of the whole split.
         validations: lines of the log with "eval/...", over training.
+        machine: what it was trained on, in words; "" where that is unknown.
+        fault: what is wrong with a damaged one.
     """
 
     job: Job
@@ -68,6 +70,8 @@ class Result:
     texts: str = ""
     num_sentences: int = 0
     validations: tuple[Mapping[str, Any], ...] = ()
+    machine: str = ""
+    fault: str = ""
 
     @property
     def elbo(self) -> float | None:

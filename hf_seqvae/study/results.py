@@ -4,12 +4,13 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from hf_seqvae.engine.environment import ENVIRONMENT_NAME
 from hf_seqvae.evaluation import Report, read_report
 from hf_seqvae.run_log import read_log
 from hf_seqvae.study.cost import read_costs
 from hf_seqvae.study.folder import COST_NAME, EVALUATION_NAME, INITIAL_NAME, KEPT_NAME, read_json
 from hf_seqvae.study.lines import read_line
-from hf_seqvae.study.plan import FINISHED, Job
+from hf_seqvae.study.plan import DAMAGED, FINISHED, Job
 from hf_seqvae.study.result import DISPERSIONS, LIKELIHOOD, OF_SAMPLES, OF_SPLIT, Result
 
 NO_LATENTS = "a model without latents has none"
@@ -18,16 +19,26 @@ NO_LATENTS = "a model without latents has none"
 def read_result(job: Job) -> Result:
     """The result of a job, from its folder; of an unfinished one how far it has come.
 
-    Raises:
-        ValueError: a file of a finished one is damaged.
+    One whose files are damaged has the state "damaged" and a `fault`, so that it stops no other.
     """
     progress = follow(job)
-    to_measure = progress.state == FINISHED and not progress.finished
-    return _measured(progress) if to_measure else progress
+    if progress.state != FINISHED or progress.finished:
+        return progress
+    try:
+        return _measured(progress)
+    except ValueError as error:
+        return Result(job, DAMAGED, fault=str(error))
 
 
 def follow(job: Job) -> Result:
     """How far a job has come, without its figures unless they were kept from another folder."""
+    try:
+        return _followed(job)
+    except ValueError as error:
+        return Result(job, DAMAGED, fault=str(error))
+
+
+def _followed(job: Job) -> Result:
     kept = job.folder / KEPT_NAME
     if kept.is_file() and job.state() == FINISHED and not (job.folder / "report.json").is_file():
         return dataclasses.replace(read_line(read_json(kept), str(kept)), job=job)
@@ -91,4 +102,13 @@ def _measured(result: Result) -> Result:
         likelihoods=sampled.per_sentence["nll" if exact else "iw_nll"],
         texts=str(sampled.data.get("texts_sha256")),
         num_sentences=whole.num_sentences,
+        machine=_machine(job.folder / ENVIRONMENT_NAME),
     )
+
+
+def _machine(path: Path) -> str:
+    """What the costs of a run belong to: device, threads, processes; "" where nothing tells."""
+    if not path.is_file():
+        return ""
+    values = _read(path, "device_name", "num_threads", "num_processes")
+    return "{device_name}, threads: {num_threads}, processes: {num_processes}".format(**values)

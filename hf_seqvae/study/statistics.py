@@ -7,6 +7,7 @@ import numpy as np
 
 RESAMPLES = 10_000
 LEVEL = 0.95
+MIN_POINTS = 8  # of a rank correlation with an interval: below, the bootstrap's is far too narrow
 _AT_ONCE = 100  # resamples: what memory grows with
 
 
@@ -51,6 +52,9 @@ def paired_difference(
         seed: of the resampling.
         level: share of the resamples inside the interval.
         resamples: how many.
+
+    Returns:
+        Without an interval where there is one sentence.
     """
     if len(own) != len(baseline) or not own:
         raise ValueError(
@@ -59,6 +63,8 @@ def paired_difference(
     pairs = zip(own, baseline, strict=True)
     differences = np.mean([np.asarray(a) - np.asarray(b) for a, b in pairs], axis=0)
     random, count = np.random.default_rng(seed), len(differences)
+    if count == 1:
+        return Interval(float(differences[0]), None, None)
     means = [
         differences[random.integers(count, size=(min(_AT_ONCE, resamples - start), count))].mean(1)
         for start in range(0, resamples, _AT_ONCE)
@@ -95,11 +101,15 @@ def rank_correlation_interval(
 ) -> Interval | None:
     """Spearman's rank correlation with its bootstrap interval over points; None as there.
 
-    Resamples where it is undefined (one point drawn again and again) are left out.
+    Below `MIN_POINTS` points it has no interval: that of four or five independent ones leaves out
+    0 far more often than `level` says, and may have no width. Resamples where it is undefined (one
+    point drawn again and again) are left out.
     """
     value = rank_correlation(x, y)
     if value is None:
         return None
+    if len(x) < MIN_POINTS:
+        return Interval(value, None, None)
     random, a, b = np.random.default_rng(seed), np.asarray(x), np.asarray(y)
     drawn = [random.integers(len(a), size=len(a)) for _ in range(resamples)]
     found = [rank_correlation(a[rows].tolist(), b[rows].tolist()) for rows in drawn]

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 from hf_seqvae.study.comparison import Row
 from hf_seqvae.study.hypothesis import Prediction
-from hf_seqvae.study.plan import NOT_STARTED, REFUSED
+from hf_seqvae.study.plan import DAMAGED, NOT_STARTED, REFUSED
 from hf_seqvae.study.result import LIKELIHOOD, Result
 from hf_seqvae.study.schema import Study
-from hf_seqvae.study.statistics import RESAMPLES
+from hf_seqvae.study.statistics import MIN_POINTS, RESAMPLES
 from hf_seqvae.study.wording import UNDEFINED, difference_text, grid, mean_text, number
 
 # title, figure, decimals; dispersion as init -> end
@@ -39,7 +39,12 @@ def markdown(study: Study, rows: Sequence[Row], predictions: Sequence[Prediction
         lines = [line for row in rows if row.finished for line in _lines(study, row)]
         parts.append(grid(header, lines))
         reasons = {one.reasons[name]: None for one in finished for name in one.reasons}
-        notes = [row.no_difference for row in rows if row.finished and row.no_difference]
+        notes = [
+            note
+            for row in rows
+            for note in (row.no_difference, row.no_costs)
+            if row.finished and note
+        ]
         reasons |= dict.fromkeys(notes)
         if reasons:
             parts.append(f"{UNDEFINED}: {'; '.join(reasons)}.")
@@ -55,14 +60,16 @@ def _preface(study: Study, finished: Sequence[Result]) -> str:
     plan = study.evaluation
     counts = sorted({len(one.likelihoods) for one in finished})
     wholes = sorted({one.num_sentences for one in finished})
+    counted = {one.job.recipe.training.num_eval_samples for one in finished}
+    samples = ", ".join(map(str, sorted(counted))) or "the recipe's"
     sentences = ", ".join(map(str, counts)) or str(plan.iw_sentences)
     split = ", ".join(map(str, wholes)) or "all"
     return (
         f"Nats a sentence; weights with the best validation bound. IW-NLL: K = {plan.iw_samples} "
         f"importance samples, the first {sentences} sentences of the {plan.split} split "
         f"(*exact*: -log p(x) of a model without latents, same sentences); word PPL: of it, per "
-        f"word and EOS. All else: {split} sentences of the {plan.split} split, 1 posterior sample, "
-        "so that where these are more than those the two do not compare. "
+        f"word and EOS. All else: {split} sentences of the {plan.split} split, {samples} posterior "
+        "samples, so that where these are more than those the two do not compare. "
         "MI and active units: of the most their estimator can say. tr Cov, relative variance and "
         "mean pairwise cosine: of the pooled features, before training -> after. wall x, CPU x: "
         f"seconds of training over those of {study.baseline} with the same seed. A run's first "
@@ -119,6 +126,9 @@ def unfinished_lines(results: Sequence[Result]) -> list[str]:
         if one.state == NOT_STARTED:
             waiting.setdefault(one.job.run, []).append(str(one.job.recipe.seed))
             continue
+        if one.state == DAMAGED:
+            lines.append(f"{one.job.title}: {DAMAGED}: {one.fault}")
+            continue
         if one.state == REFUSED:
             lines.append(f"{one.job.title}: {REFUSED}, --dry-run says why")
             continue
@@ -144,7 +154,8 @@ def _hypothesis(study: Study, predictions: Sequence[Prediction]) -> str:
     return (
         "## Does dispersion predict KL and MI at the end?\n\n"
         f"Spearman's rank correlation over {over}; a point is a run with a seed; 95 % bootstrap "
-        "interval over points, which takes seeds of one run for independent. Init and end: "
+        "interval over points, which takes seeds of one run for independent; none below "
+        f"{MIN_POINTS} points. Init and end: "
         f"{study.evaluation.split} split; epochs: validation split.\n\n" + grid(header, lines)
     )
 

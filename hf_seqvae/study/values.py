@@ -38,6 +38,7 @@ def _row_values(study: Study, row: Row) -> dict[str, Any]:
         "costs_over_baseline": {name: spread._asdict() for name, spread in row.costs.items()},
         "difference": _plain(row.difference),
         "no_difference": row.no_difference,
+        "no_costs": row.no_costs,
         "seeds": [_result_values(study, one) for one in row.results],
     }
 
@@ -47,6 +48,8 @@ def _result_values(study: Study, one: Result) -> dict[str, Any]:
         "seed": one.job.seed,
         "recipe": os.path.relpath(one.job.folder / "recipe.yaml", study.folder),
         "state": one.state,
+        "fault": one.fault,
+        "machine": one.machine,
         "epoch": one.epoch,
         "step": one.step,
         "exact": one.exact,

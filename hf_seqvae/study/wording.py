@@ -25,9 +25,11 @@ def mean_text(spread: Spread | None, decimals: int) -> str:
 
 
 def difference_text(interval: Interval | None, decimals: int = 2) -> str:
-    """A difference with its interval, +0.12 [-0.03, 0.27]."""
-    if interval is None or interval.low is None or interval.high is None:
+    """A difference with its interval, +0.12 [-0.03, 0.27]; alone where it has none."""
+    if interval is None:
         return UNDEFINED
+    if interval.low is None or interval.high is None:
+        return f"{interval.value:+.{decimals}f}"
     low, high = (f"{bound:+.{decimals}f}" for bound in interval[1:])
     return f"{interval.value:+.{decimals}f} [{low}, {high}]"
 
