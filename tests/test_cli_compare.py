@@ -448,6 +448,52 @@ class TestResultsOfAnotherFolder:
         epochs = [[one["epoch"] for one in run["seeds"]] for run in runs]
         assert (epochs, started) == ([[2.0, 2.0], [2.0, 7.0]], [])
 
+    @pytest.fixture
+    def of_files(self, tmp_path, started):
+        """The results of a run on files of text, the folder of these, and how to ask for others."""
+
+        def ask(data, out, *more):
+            files = [
+                f"data.{name}_file={data / name}.txt" for name in ("train", "validation", "test")
+            ]
+            options = [word for file in ["data.dataset=null", *files] for word in ("--set", file)]
+            study = write(tmp_path, runs=STUDY["runs"][1:], seeds=[0])
+            return ("compare", study, "--output-dir", tmp_path / out, *options, *more)
+
+        here = tmp_path / "here"
+        here.mkdir()
+        sentences = [f"{a} sees {b} .\n" for a in ("she", "he", "it") for b in "abcdefgh"]
+        for name, count in (("train", 24), ("validation", 8), ("test", 12)):
+            (here / f"{name}.txt").write_text("".join(sentences[:count]))
+        call(*ask(here, "one"))
+        started.clear()
+        return tmp_path / "one" / "results.jsonl", here, ask
+
+    def test_the_same_text_in_another_place_counts(self, of_files, tmp_path, started):
+        kept, here, ask = of_files
+        shutil.move(here, tmp_path / "there")
+        call(*ask(tmp_path / "there", "two", "--results", kept))
+        call(*ask(tmp_path / "there", "two"))
+        assert started == []
+        recipe = recipes.load(tmp_path / "two" / "max" / "seed-0" / "recipe.yaml")
+        assert recipe.data.train_file == str(tmp_path / "there" / "train.txt")
+        assert str(here) not in (tmp_path / "two" / "results.jsonl").read_text()
+
+    def test_other_text_in_the_same_place_does_not(self, of_files, started):
+        kept, here, ask = of_files
+        text = (here / "train.txt").read_text()
+        (here / "train.txt").write_text(text.replace("she sees a", "she sees h"))
+        error = refused(*ask(here, "two", "--results", kept))
+        assert "another text; changed: " in error and "train text" in error and started == []
+
+    def test_text_that_is_not_here_is_compared_by_its_place(self, of_files, tmp_path, started):
+        kept, here, ask = of_files
+        shutil.rmtree(here)
+        call(*ask(here, "two", "--results", kept, "--table-only"))
+        assert "| **max** | n = 1 |" in (tmp_path / "two" / "table.md").read_text()
+        error = refused(*ask(tmp_path / "there", "three", "--results", kept))
+        assert "another recipe; changed: data.train_file: " in error and started == []
+
     def test_lines_of_runs_that_are_not_there_stay_in_the_file(self, moved, started):
         path, folder, _, kept = moved
         shutil.rmtree(folder / "max")

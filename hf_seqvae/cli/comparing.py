@@ -56,7 +56,7 @@ def compare(
         typer.Option(
             metavar="FILE",
             help="The results.jsonl of another folder of this study: its runs that have not begun "
-            "here count as finished. Their data must have the same paths.",
+            "here count as finished. They must have read the same text, wherever its files are.",
         ),
     ] = None,
     table_only: Annotated[

@@ -3,6 +3,7 @@
 It holds what the table needs and no weights: a study goes on from it on another machine.
 """
 
+import dataclasses
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -10,7 +11,9 @@ from pathlib import Path
 from hf_seqvae import recipe as recipes
 from hf_seqvae.engine import refuse_other_recipe
 from hf_seqvae.engine.files import write_text
+from hf_seqvae.recipe import differences
 from hf_seqvae.study.checks import refuse_other_evaluation
+from hf_seqvae.study.data_digests import JobData, at_the_files_of, refuse_other_data
 from hf_seqvae.study.folder import KEPT_NAME, RESULTS_NAME, require_folder
 from hf_seqvae.study.lines import line, read_line
 from hf_seqvae.study.plan import NOT_STARTED, Job
@@ -45,8 +48,12 @@ def check_results(study: Study) -> None:
 def find_results(path: str | Path, jobs: Sequence[Job]) -> tuple[dict[Job, Result], dict[Job, str]]:
     """The runs in a results.jsonl that are among the jobs and have not begun in their folders.
 
+    Their text is compared by content where it is on this machine, and else by the paths of its
+    files.
+
     Returns:
-        Their results, and a message for each that the file has with another recipe or evaluation.
+        Their results, and a message for each that the file has with another recipe, text or
+        evaluation.
 
     Raises:
         FileNotFoundError: no such file.
@@ -64,21 +71,27 @@ def find_results(path: str | Path, jobs: Sequence[Job]) -> tuple[dict[Job, Resul
             f"{path} has {len(kept)} runs, and none is of this study. Give the {RESULTS_NAME} of "
             "this study, or leave --results out."
         )
-    found, refused = {}, {}
+    found, refused, data_of = {}, {}, JobData()
     for job in known:
         if job.state() != NOT_STARTED:
             continue
         result = kept[job.run, job.seed]
         where = f"{path} has {job.title} with another"
+        recipe, own = result.job.recipe, {}
         try:
-            refuse_other_recipe(result.job.recipe, job.recipe, f"{where} recipe", cure=_CURE)
+            if result.data and not differences(at_the_files_of(recipe, job.recipe), job.recipe):
+                own = data_of(job.recipe)
+            if own:
+                recipe = at_the_files_of(recipe, job.recipe)
+                refuse_other_data(result.data, own, f"{where} text", cure=_CURE)
+            refuse_other_recipe(recipe, job.recipe, f"{where} recipe", cure=_CURE)
             refuse_other_evaluation(
                 result.job.evaluation, job.evaluation, f"{where} evaluation", cure=_CURE
             )
         except ValueError as error:
             refused[job] = str(error)
         else:
-            found[job] = result
+            found[job] = dataclasses.replace(result, job=job)
     return found, refused
 
 

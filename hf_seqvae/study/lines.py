@@ -20,6 +20,7 @@ _PLAIN: dict[str, Any] = {
     "reasons": dict,
     "exact": bool,
     "texts": str,
+    "data": dict,
     "num_sentences": int,
     "machine": str,
 }

@@ -52,6 +52,7 @@ class Result:
         exact: whether the likelihood is exact, the model having no latents.
         likelihoods: nats of each sentence, (N,).
         texts: SHA-256 of these sentences.
+        data: digests of the vocabulary and of each split that was read; empty where unknown.
         num_sentences: of the whole split.
         validations: lines of the log with "eval/...", over training.
         machine: what it was trained on, in words; "" where that is unknown.
@@ -68,6 +69,7 @@ class Result:
     exact: bool = False
     likelihoods: np.ndarray = field(default_factory=lambda: np.empty(0), compare=False)
     texts: str = ""
+    data: Mapping[str, str] = field(default_factory=dict)
     num_sentences: int = 0
     validations: tuple[Mapping[str, Any], ...] = ()
     machine: str = ""

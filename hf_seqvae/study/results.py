@@ -8,6 +8,7 @@ from hf_seqvae.engine.environment import ENVIRONMENT_NAME
 from hf_seqvae.evaluation import Report, read_report
 from hf_seqvae.run_log import read_log
 from hf_seqvae.study.cost import read_costs
+from hf_seqvae.study.data_digests import trained_on
 from hf_seqvae.study.folder import COST_NAME, EVALUATION_NAME, INITIAL_NAME, KEPT_NAME, read_json
 from hf_seqvae.study.lines import read_line
 from hf_seqvae.study.plan import DAMAGED, FINISHED, Job
@@ -101,6 +102,7 @@ def _measured(result: Result) -> Result:
         exact=exact,
         likelihoods=sampled.per_sentence["nll" if exact else "iw_nll"],
         texts=str(sampled.data.get("texts_sha256")),
+        data=trained_on(job),
         num_sentences=whole.num_sentences,
         machine=_machine(job.folder / ENVIRONMENT_NAME),
     )
