@@ -520,7 +520,8 @@ class TestResultsOfAnotherFolder:
         [
             ('"epochs": 2', '"epochs": 9', "another recipe; changed: training.epochs: 9 -> 2"),
             ('"iw_samples": 3', '"iw_samples": 4', "another evaluation; changed: iw_samples: 4"),
-            ('{"format": 1', '{"format": 9', "was written by another version (format 9"),
+            ('{"format": 2', '{"format": 9', "was written by another version (format 9"),
+            ('{"format": 2', '{"format": 1', "another version (format 1, this one has 2"),
             ('"likelihoods": [', '"likelihood": [', "line 1, is damaged: likelihoods is no list"),
             ('"likelihoods": [', '"likelihoods": ["a", ', "likelihoods is no list of numbers"),
             ('"validations": [', '"validations": [{}, ', "a validation lacks its epoch"),

@@ -19,7 +19,7 @@ IN_README = {
     "max pooling, annealing": "max_annealing",
     "last state, annealing, free bits of a dimension": "last_free_bits",
     "max pooling, annealing, free bits of a dimension": "max_free_bits",
-    "last state, held rate": "last_target_rate",
+    "last state, z at the output": "last_output_injection",
     "max pooling, held rate": "max_target_rate",
 }
 FLOORS = {
@@ -103,6 +103,59 @@ def test_the_rows_in_readme():
     assert found == {label: [shown(name, key) for key in keys] for label, name in IN_README.items()}
 
 
+def test_the_differences_in_readme():
+    found = re.findall(r"\[[-+]0\.\d\d, [-+]0\.\d\d\]", README)
+    names = ("last_output_injection", "max_target_rate")
+    expected = [RUNS[name]["difference"] for name in names]
+    assert found == ["[{low:+.2f}, {high:+.2f}]".format(**one) for one in expected]
+    assert {f"{one['value']:+.2f}" for one in expected} == {"-0.19"}
+
+
+def dispersion_before_training(monkeypatch) -> dict:
+    """By text: the JSON, the table that the script makes of it, and ratios to the last state."""
+    monkeypatch.syspath_prepend(str(ROOT / "training"))
+    import dispersion_at_init
+
+    found = {}
+    for text in ("tatoeba", "ptb"):
+        values = json.loads((RESULTS / f"dispersion_at_init_{text}.json").read_text("utf-8"))
+
+        def mean(start, operator, group, name, values=values):
+            return statistics.mean(values["dispersion"][start][operator][group][name])
+
+        ratios = {
+            (start, operator, group): mean(start, operator, group, "variance")
+            / mean(start, "last", group, "variance")
+            for start in ("torch", "literature")
+            for operator in ("max", "abs_max")
+            for group in values["sentences"]
+        }
+        found[text] = dispersion_at_init.markdown(values), ratios
+    return found
+
+
+def test_the_page_of_dispersion_before_training(monkeypatch):
+    page = (RESULTS / "dispersion.md").read_text(encoding="utf-8")
+    found = dispersion_before_training(monkeypatch)
+    assert all(table in page for table, _ in found.values())
+
+    def span(operator, *, whole):
+        chosen = [
+            ratio
+            for _, ratios in found.values()
+            for (_, name, group), ratio in ratios.items()
+            if name == operator and (group == "all") == whole
+        ]
+        return f"{min(chosen):.1f} to {max(chosen):.1f}"
+
+    text = " ".join(page.split())
+    assert f"{span('abs_max', whole=True)} times the variance of the last state over all" in text
+    assert f"all sentences, {span('abs_max', whole=False)} times by length" in text
+    assert f"Max pooling has {span('max', whole=True)} times the variance" in text
+    long = [found["ptb"][1][start, "max", "long"] for start in ("torch", "literature")]
+    assert f"Penn Treebank ({long[0]:.2f} and {long[1]:.2f})" in text
+
+
 def test_the_floors_of_free_bits():
     found = {cells[0]: cells[1:] for cells in rows(STUDIES, "free bits |")}
     expected = {}
@@ -172,6 +225,8 @@ BOUNDS = {
     ("max_annealing", 0): ("tatoeba", "tatoeba_bf16_seeds_0_1"),
     ("max_annealing", 1): ("tatoeba", "tatoeba_bf16_seeds_0_1"),
     ("max_annealing", 2): ("tatoeba_float32", "tatoeba_bf16"),
+    ("last_annealing", 0): ("tatoeba", "tatoeba_bf16"),
+    ("last_annealing", 1): ("tatoeba", "tatoeba_bf16"),
     ("last_annealing", 2): ("tatoeba_float32", "tatoeba_bf16"),
 }
 

@@ -81,7 +81,13 @@ def _read(path: Path, keys: Mapping[str, type], cure: str) -> dict[str, Any]:
 
 
 def checked_values(
-    values: Any, where: str, keys: Mapping[str, Any], cure: str, other_format: str | None = None
+    values: Any,
+    where: str,
+    keys: Mapping[str, Any],
+    cure: str,
+    other_format: str | None = None,
+    *,
+    number: int = FORMAT,
 ) -> dict[str, Any]:
     """The values, a mapping of this format that has the keys.
 
@@ -91,15 +97,16 @@ def checked_values(
         keys: with the type of each, or a tuple of types.
         cure: where they are damaged.
         other_format: the cure where they are of another format.
+        number: of the format.
 
     Raises:
         ValueError: they are not.
     """
-    if isinstance(values, dict) and values.get("format", FORMAT) != FORMAT:
+    if isinstance(values, dict) and values.get("format", number) != number:
         cure = other_format or "Choose another --output-dir; the old folder stays as it is."
         raise ValueError(
             f"{where} was written by another version (format {values['format']!r}, this one has "
-            f"{FORMAT}). {cure}"
+            f"{number}). {cure}"
         )
     whole = isinstance(values, dict) and "format" in values
     if not whole or not all(isinstance(values.get(key), keys[key]) for key in keys):

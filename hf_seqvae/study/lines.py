@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from hf_seqvae.study.folder import FORMAT, JOB_KEYS, checked_values
+from hf_seqvae.study.folder import JOB_KEYS, checked_values
 from hf_seqvae.study.plan import FINISHED, Job
 from hf_seqvae.study.result import FIGURES, Result
 
+LINE_FORMAT = 2  # 1 had no data and no machine
 _CURE = "Restore it, or remove it: the run is trained again."
 _PLAIN: dict[str, Any] = {
     "epoch": (int, float),
@@ -33,7 +34,7 @@ def line(result: Result) -> str:
     values = {name: getattr(result, name) for name in _PLAIN}
     values["likelihoods"] = result.likelihoods.tolist()
     values["validations"] = [_finite(record) for record in result.validations]
-    whole = {"format": FORMAT, "job": job, "result": values}
+    whole = {"format": LINE_FORMAT, "job": job, "result": values}
     return json.dumps(whole, allow_nan=False) + "\n"
 
 
@@ -49,11 +50,11 @@ def read_line(values: Any, where: str) -> Result:
     """
 
     def check(value: Any, keys: Mapping[str, Any]) -> dict[str, Any]:
-        return checked_values(value, where, keys, _CURE, other_format=_CURE)
+        return checked_values(value, where, keys, _CURE, other_format=_CURE, number=LINE_FORMAT)
 
     values = check(values, {"job": dict, "result": dict})
-    result = check(values["result"] | {"format": FORMAT}, _PLAIN)
-    check(values["job"] | {"format": FORMAT}, JOB_KEYS)
+    result = check(values["result"] | {"format": LINE_FORMAT}, _PLAIN)
+    check(values["job"] | {"format": LINE_FORMAT}, JOB_KEYS)
     fault = _fault(result)
     if fault:
         raise ValueError(f"{where} is damaged: {fault}. {_CURE}")
