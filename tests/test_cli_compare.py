@@ -1,5 +1,6 @@
 """hf-seqvae compare: a tiny study from its file to its table, and how it refuses."""
 
+import dataclasses
 import json
 import shutil
 import signal
@@ -21,7 +22,7 @@ from hf_seqvae.evaluation import evaluate, read_report
 from hf_seqvae.latent_space import load_scorable
 from hf_seqvae.plots.looks import DISPERSIONS
 from hf_seqvae.run_log import read_log
-from hf_seqvae.study import EvaluationPlan, read_result, runner
+from hf_seqvae.study import EvaluationPlan, data_digests, read_result, runner
 from hf_seqvae.study.cost import Stopwatch, read_costs
 from hf_seqvae.study.folder import STUDY_FILES
 from hf_seqvae.study.plan import Job
@@ -281,7 +282,14 @@ def test_a_failed_run_is_named_and_the_others_are_in_the_table(study, monkeypatc
 
 
 @pytest.mark.parametrize(
-    ("name", "text"), [("log.jsonl", '{"epoch": 1\n{}\n'), ("report.json", '{"test": ')]
+    ("name", "text"),
+    [
+        ("log.jsonl", '{"epoch": 1\n{}\n'),
+        ("log.jsonl", "{}\n"),
+        ("log.jsonl", "3\n"),
+        ("report.json", '{"test": '),
+        ("report.json", '{"test": {}}'),
+    ],
 )
 def test_a_damaged_run_stops_no_other_and_is_named(study, started, name, text):
     path, folder = study
@@ -290,14 +298,52 @@ def test_a_damaged_run_stops_no_other_and_is_named(study, started, name, text):
     printed = call("compare", path, "--output-dir", folder, code=1)
     assert started == ["max seed 1"]
     table = (folder / "table.md").read_text()
-    assert "- last seed 0: damaged: " in table and name in table.split("damaged: ")[1]
+    assert "- last seed 0: damaged: " in table
+    assert "seed-0" in table.split("damaged: ")[1].splitlines()[0]
     assert "| **max** | n = 2 |" in table
     kept = (folder / "results.jsonl").read_text()
     assert kept.count("\n") == 4  # the line of the damaged run as well, of before
     assert "1 runs are damaged: last seed 0." in printed.stderr
     values = json.loads((folder / "table.json").read_text())
     assert [one["state"] for one in values["runs"][0]["seeds"]] == ["damaged", "finished"]
-    assert name in values["runs"][0]["seeds"][0]["fault"]
+    assert "seed-0" in values["runs"][0]["seeds"][0]["fault"]
+
+
+@pytest.mark.parametrize("text", [None, '{"device_name": ', "[]", '{"device_name": "a"}'])
+def test_a_machine_that_nothing_tells_costs_no_more_than_the_ratios(study, started, text):
+    path, folder = study
+    (folder / "results.jsonl").unlink()
+    environment = folder / "max" / "seed-0" / "environment.json"
+    environment.unlink()
+    if text is not None:
+        environment.write_text(text)
+    call("compare", path, "--output-dir", folder, "--table-only")
+    table = (folder / "table.md").read_text()
+    assert "| **max** | n = 2 |" in table and "-: seconds of an unknown machine" in table
+
+
+def test_a_line_keeps_what_its_folder_has_lost(study, started):
+    path, folder = study
+    before = (folder / "results.jsonl").read_text()
+    digests = [json.loads(line)["result"]["data"] for line in before.splitlines()]
+    names = {"vocabulary", "train text", "validation text", "test text"}
+    assert all(set(one) == names for one in digests)
+    shutil.rmtree(folder / "max" / "seed-0" / "checkpoints")
+    (folder / "max" / "seed-1" / "environment.json").unlink()
+    call("compare", path, "--output-dir", folder, "--table-only")
+    assert (folder / "results.jsonl").read_text() == before
+
+
+def test_results_that_cannot_be_written_leave_the_table(study, monkeypatch):
+    path, folder = study
+    (folder / "table.md").unlink()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("hf_seqvae.study.finish.write_results", full)
+    assert "No space left" in refused("compare", path, "--output-dir", folder, "--table-only")
+    assert "**max**" in (folder / "table.md").read_text()
 
 
 @pytest.mark.parametrize("text", ["", "a", "1;2", "0,-1"])
@@ -486,10 +532,47 @@ class TestResultsOfAnotherFolder:
         error = refused(*ask(here, "two", "--results", kept))
         assert "another text; changed: " in error and "train text" in error and started == []
 
+    def test_a_stream_is_compared_by_its_place(self, of_files, tmp_path):
+        kept, here, ask = of_files
+        lines = kept.read_text()
+        kept.write_text(lines.replace('"streaming": false', '"streaming": true'))
+        asked = ask(here, "two", "--results", kept, "--set", "data.streaming=true", "--dry-run")
+        assert "compared by its paths alone" in call(*asked).stderr
+        shutil.move(here, tmp_path / "there")
+        asked = ask(tmp_path / "there", "two", *asked[-5:])
+        assert "another recipe; changed: data.train_file" in call(*asked).stderr
+
+    def test_each_tokenizer_of_a_study_has_its_own_digests_and_text_is_read_once(
+        self, of_files, monkeypatch
+    ):
+        recipe = recipes.load(of_files[0].parent / "max" / "seed-0" / "recipe.yaml")
+        reads = []
+        read = data_digests.prepare_text
+        monkeypatch.setattr(
+            data_digests, "prepare_text", lambda recipe: reads.append(recipe) or read(recipe)
+        )
+        rare = dataclasses.replace(recipe.tokenizer, min_frequency=5)
+        digests = data_digests.JobData()
+        first, other = digests(recipe), digests(dataclasses.replace(recipe, tokenizer=rare))
+        assert first["vocabulary"] != other["vocabulary"]
+        assert digests(dataclasses.replace(recipe, seed=9)) == first and len(reads) == 2
+
+    def test_a_line_of_the_format_before_has_no_text_and_no_machine(self, moved, started):
+        path, _, new, kept = moved
+        lines = [json.loads(line) for line in kept.read_text().splitlines()]
+        for values in lines:
+            values["format"] = 1
+            del values["result"]["data"], values["result"]["machine"]
+        kept.write_text("".join(json.dumps(values) + "\n" for values in lines))
+        call("compare", path, "--output-dir", new, "--results", kept)
+        table = (new / "table.md").read_text()
+        assert started == [] and "-: seconds of an unknown machine" in table
+
     def test_text_that_is_not_here_is_compared_by_its_place(self, of_files, tmp_path, started):
         kept, here, ask = of_files
         shutil.rmtree(here)
-        call(*ask(here, "two", "--results", kept, "--table-only"))
+        said = call(*ask(here, "two", "--results", kept, "--table-only")).stderr
+        assert "the text of 1 runs was compared by its paths alone: max seed 0" in said
         assert "| **max** | n = 1 |" in (tmp_path / "two" / "table.md").read_text()
         error = refused(*ask(tmp_path / "there", "three", "--results", kept))
         assert "another recipe; changed: data.train_file: " in error and started == []
@@ -521,7 +604,6 @@ class TestResultsOfAnotherFolder:
             ('"epochs": 2', '"epochs": 9', "another recipe; changed: training.epochs: 9 -> 2"),
             ('"iw_samples": 3', '"iw_samples": 4', "another evaluation; changed: iw_samples: 4"),
             ('{"format": 2', '{"format": 9', "was written by another version (format 9"),
-            ('{"format": 2', '{"format": 1', "another version (format 1, this one has 2"),
             ('"likelihoods": [', '"likelihood": [', "line 1, is damaged: likelihoods is no list"),
             ('"likelihoods": [', '"likelihoods": ["a", ', "likelihoods is no list of numbers"),
             ('"validations": [', '"validations": [{}, ', "a validation lacks its epoch"),

@@ -86,6 +86,12 @@ def test_a_mistyped_phase_on_the_command_line_is_refused():
         load("quickstart", ["phases.autoencoders.epochs=2"])
 
 
+def test_batch_norm_keeps_the_mean_of_a_batch_and_not_a_sentence_above_a_floor():
+    overrides = ["model.posterior=batch_norm_gaussian", "model.batch_norm_gamma=2"]
+    floor = "objective={kl_term: free_bits_per_sentence_mask, free_bits: 3}"
+    assert load("quickstart", [*overrides, floor]).objective.free_bits == 3
+
+
 # what contradicts
 
 
@@ -140,10 +146,10 @@ def test_a_mistyped_phase_on_the_command_line_is_refused():
             + ["objective={kl_term: free_bits_batch_mean_mask, free_bits: 3}"],
             "does nothing.*'batch_norm_gaussian' keeps the KL at 32 nats",
         ),
-        (["training.max_decays=3"], "max_decays is read by the scheduler plateau_halving alone"),
+        (["training.max_decays=3"], "max_decays: read by .* alone.*back to max_decays=5"),
         (
             ["training.decay_start_epoch=3", "training.scheduler=linear"],
-            "decay_start_epoch is read by .*training.scheduler is 'linear'",
+            "decay_start_epoch: read by .*scheduler is 'linear'.*decay_start_epoch=0",
         ),
         (["model.latent_injection=[]"], "model: language_model"),
         (["model.input_noise=foo"], "input_noise must be one of"),

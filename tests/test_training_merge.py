@@ -86,6 +86,16 @@ def test_a_baseline_run_again_serves_its_table_and_counts_once(merge_tables, tmp
     assert other["difference"]["value"] == pytest.approx(expected)
 
 
+def test_a_table_without_an_interval_leaves_the_merged_one_without(merge_tables, parts, tmp_path):
+    _, paths = parts
+    values = json.loads(paths[1].read_text())
+    values["runs"][1]["difference"] |= {"low": None, "high": None}
+    paths[1].write_text(json.dumps(values))
+    found = merge_tables.merge(paths, tmp_path)
+    assert found["runs"][1]["difference"]["low"] is None
+    assert "[" not in merge_tables.markdown(found).splitlines()[3].split("|")[4]
+
+
 def test_correlations_are_over_the_runs_of_all_tables(merge_tables, parts, tmp_path):
     whole, paths = parts
     merged = merge_tables.merge(paths, tmp_path)["hypothesis"]

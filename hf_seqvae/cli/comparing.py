@@ -1,7 +1,7 @@
 """compare: a study of recipes x seeds, trained side by side, in one table."""
 
 import dataclasses
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -56,7 +56,8 @@ def compare(
         typer.Option(
             metavar="FILE",
             help="The results.jsonl of another folder of this study: its runs that have not begun "
-            "here count as finished. They must have read the same text, wherever its files are.",
+            "here count as finished. They must have read the same text: files are compared by "
+            "content wherever they are, and by their paths where they are not here.",
         ),
     ] = None,
     table_only: Annotated[
@@ -92,8 +93,10 @@ def compare(
     studies.check_results(chosen)
     found: Mapping[Job, Result] = {}
     if results is not None:
-        found, others = studies.find_results(results, [job for job in shown if job not in refused])
-        refused |= others
+        kept = studies.find_results(results, [job for job in shown if job not in refused])
+        found = kept.results
+        refused |= kept.refused
+        _note_unread(kept.unread)
     if dry_run:
         _show_states(planned, refused, found, json)
         return
@@ -140,6 +143,14 @@ def compare(
     damaged = [one.job.title for row in rows for one in row.results if one.fault]
     if damaged:
         raise CommandFailed(f"{len(damaged)} runs are damaged: {', '.join(damaged)}.")
+
+
+def _note_unread(jobs: "Sequence[Job]") -> None:
+    """Say of which runs the text was not compared."""
+    if jobs:
+        text = f"the text of {len(jobs)} runs was compared by its paths alone: {jobs[0].title}"
+        text += " and others" if len(jobs) > 1 else ""
+        stderr().print(f"note: {text}", style="yellow", markup=False, soft_wrap=True)
 
 
 def _keep(study: "Study", job: "Job", notes: "Console") -> None:

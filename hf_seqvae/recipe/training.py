@@ -130,12 +130,14 @@ class TrainingRecipe:
                 f"num_processes={self.num_processes}."
             )
         if self.scheduler != PLATEAU_HALVING:
-            for item in dataclasses.fields(self):
-                if item.name in _OF_PLATEAU_HALVING and getattr(self, item.name) != item.default:
-                    raise ValueError(
-                        f"training.{item.name} is read by the scheduler {PLATEAU_HALVING} alone, "
-                        f"and training.scheduler is {self.scheduler!r}. Leave it out, or set that."
-                    )
+            fields = [item for item in dataclasses.fields(self) if item.name in _OF_PLATEAU_HALVING]
+            idle = [item for item in fields if getattr(self, item.name) != item.default]
+            if idle:
+                raise ValueError(
+                    f"training.{', '.join(item.name for item in idle)}: read by the scheduler "
+                    f"{PLATEAU_HALVING} alone, and training.scheduler is {self.scheduler!r}. Set "
+                    f"that, or back to {', '.join(f'{one.name}={one.default}' for one in idle)}."
+                )
         if self.warmup_steps and self.scheduler in WITHOUT_WARMUP:
             raise ValueError(
                 f"training.scheduler {self.scheduler!r} has no warm-up, got "

@@ -109,9 +109,11 @@ def _ratio(pair: tuple[Result, Result], name: str) -> float | None:
 def _cannot_divide(pairs: Sequence[tuple[Result, Result]]) -> str | None:
     """Why seconds are not comparable; None where they are."""
     for own, other in pairs:
-        if own is not other and not (own.machine and own.machine == other.machine):
-            machines = [one.machine or "unknown" for one in (own, other)]
-            return f"seconds of another machine than the baseline's: {' and '.join(machines)}"
+        if own is other or (own.machine and own.machine == other.machine):
+            continue
+        if not (own.machine and other.machine):
+            return "seconds of an unknown machine"
+        return f"seconds of another machine than the baseline's: {own.machine} and {other.machine}"
     return None
 
 

@@ -1,29 +1,26 @@
 """The text that a run read, by content: a kept run counts as a job's own wherever its files lie."""
 
-import contextlib
 import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from hf_seqvae.engine.checkpoint import read_progress
+from hf_seqvae.engine.checkpoint import PROGRESS_NAME
 from hf_seqvae.engine.parts import prepare_text
 from hf_seqvae.recipe import Recipe
+from hf_seqvae.study.folder import read_json
 from hf_seqvae.study.plan import Job
 
 FILE_KEYS = ("train_file", "validation_file", "test_file")
 
 
 def trained_on(job: Job) -> dict[str, str]:
-    """Digests of what a finished job read, by name, from its checkpoint; {} where it has none.
-
-    Raises:
-        ValueError: the checkpoint is damaged.
-    """
+    """Digests of what a finished job read, by name, from its checkpoint; {} where none tells."""
     checkpoints = sorted((job.folder / "checkpoints").glob("step-*"))
-    if not checkpoints:
+    values = read_json(checkpoints[-1] / PROGRESS_NAME) if checkpoints else None
+    found = values.get("fingerprint") if isinstance(values, dict) else None
+    if not isinstance(found, dict):
         return {}
-    found = read_progress(checkpoints[-1])["fingerprint"]
     return {name: value for name, value in found.items() if _is_digest(name)}
 
 
@@ -33,22 +30,24 @@ def _is_digest(name: str) -> bool:
 
 
 class JobData:
-    """Digests of what jobs would read; text that several share is read once."""
+    """Digests of what jobs would read; text that several share is read once.
+
+    Files alone are read: a data set and a tokenizer of the Hub have a name, and may have to be
+    downloaded.
+    """
 
     def __init__(self) -> None:
         self._known: dict[str, dict[str, str]] = {}
 
     def __call__(self, recipe: Recipe) -> dict[str, str]:
-        """By name; {} where the text is a stream, or is not on this machine."""
+        """By name; {} where the text is no file, a stream, or not on this machine."""
         parts = dataclasses.asdict(recipe.data), dataclasses.asdict(recipe.tokenizer)
         key = json.dumps(parts, sort_keys=True)
         if key not in self._known:
-            files = [getattr(recipe.data, name) for name in FILE_KEYS]
-            here = all(Path(file).expanduser().is_file() for file in files if file)
-            self._known[key] = {}
-            if here and not recipe.data.streaming:
-                with contextlib.suppress(OSError):  # a data set or a tokenizer of the Hub
-                    self._known[key] = prepare_text(recipe).fingerprint()
+            files = [file for name in FILE_KEYS if (file := getattr(recipe.data, name))]
+            here = bool(files) and all(Path(file).expanduser().is_file() for file in files)
+            reads = here and not recipe.data.streaming and recipe.tokenizer.kind != "pretrained"
+            self._known[key] = prepare_text(recipe).fingerprint() if reads else {}
         return self._known[key]
 
 

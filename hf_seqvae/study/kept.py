@@ -7,6 +7,7 @@ import dataclasses
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from hf_seqvae import recipe as recipes
 from hf_seqvae.engine import refuse_other_recipe
@@ -31,8 +32,18 @@ def write_results(study: Study, results: Iterable[Result]) -> None:
     """
     path = study.folder / RESULTS_NAME
     kept = read_results(path) if path.is_file() else {}
-    kept |= {(one.job.run, one.job.seed): one for one in results if one.finished}
+    for one in results:
+        if one.finished:
+            key = one.job.run, one.job.seed
+            kept[key] = _with_what_was_known(one, kept.get(key))
     write_text(path, "".join(line(one) for one in kept.values()))
+
+
+def _with_what_was_known(new: Result, old: Result | None) -> Result:
+    """The result; digests and machine as the file has them where the folder has lost its own."""
+    if old is None or differences(at_the_files_of(old.job.recipe, new.job.recipe), new.job.recipe):
+        return new
+    return dataclasses.replace(new, data=new.data or old.data, machine=new.machine or old.machine)
 
 
 def check_results(study: Study) -> None:
@@ -45,15 +56,26 @@ def check_results(study: Study) -> None:
         read_results(study.folder / RESULTS_NAME)
 
 
-def find_results(path: str | Path, jobs: Sequence[Job]) -> tuple[dict[Job, Result], dict[Job, str]]:
+class Found(NamedTuple):
+    """What `find_results` found.
+
+    Attributes:
+        results: of runs that have not begun in their folders.
+        refused: a message for each run that the file has with another recipe, text or evaluation.
+        unread: those of `results` whose text should be in files and was not compared: only the
+            paths were.
+    """
+
+    results: dict[Job, Result]
+    refused: dict[Job, str]
+    unread: list[Job]
+
+
+def find_results(path: str | Path, jobs: Sequence[Job]) -> Found:
     """The runs in a results.jsonl that are among the jobs and have not begun in their folders.
 
-    Their text is compared by content where it is on this machine, and else by the paths of its
-    files.
-
-    Returns:
-        Their results, and a message for each that the file has with another recipe, text or
-        evaluation.
+    Their text is compared by content where it lies in files on this machine, else by the
+    paths of the files or the name of the data set.
 
     Raises:
         FileNotFoundError: no such file.
@@ -71,7 +93,7 @@ def find_results(path: str | Path, jobs: Sequence[Job]) -> tuple[dict[Job, Resul
             f"{path} has {len(kept)} runs, and none is of this study. Give the {RESULTS_NAME} of "
             "this study, or leave --results out."
         )
-    found, refused, data_of = {}, {}, JobData()
+    found, data_of = Found({}, {}, []), JobData()
     for job in known:
         if job.state() != NOT_STARTED:
             continue
@@ -89,10 +111,12 @@ def find_results(path: str | Path, jobs: Sequence[Job]) -> tuple[dict[Job, Resul
                 result.job.evaluation, job.evaluation, f"{where} evaluation", cure=_CURE
             )
         except ValueError as error:
-            refused[job] = str(error)
-        else:
-            found[job] = dataclasses.replace(result, job=job)
-    return found, refused
+            found.refused[job] = str(error)
+            continue
+        found.results[job] = dataclasses.replace(result, job=job)
+        if not own and job.recipe.data.train_file:
+            found.unread.append(job)
+    return found
 
 
 def put_results(study: Study, found: Mapping[Job, Result]) -> None:

@@ -11,7 +11,7 @@ from hf_seqvae.study.folder import JOB_KEYS, checked_values
 from hf_seqvae.study.plan import FINISHED, Job
 from hf_seqvae.study.result import FIGURES, Result
 
-LINE_FORMAT = 2  # 1 had no data and no machine
+LINE_FORMAT = 2
 _CURE = "Restore it, or remove it: the run is trained again."
 _PLAIN: dict[str, Any] = {
     "epoch": (int, float),
@@ -52,6 +52,10 @@ def read_line(values: Any, where: str) -> Result:
     def check(value: Any, keys: Mapping[str, Any]) -> dict[str, Any]:
         return checked_values(value, where, keys, _CURE, other_format=_CURE, number=LINE_FORMAT)
 
+    if isinstance(values, dict) and values.get("format") == 1:  # knew no text and no machine
+        values = values | {"format": LINE_FORMAT}
+        if isinstance(values.get("result"), dict):
+            values["result"] = {"data": {}, "machine": ""} | values["result"]
     values = check(values, {"job": dict, "result": dict})
     result = check(values["result"] | {"format": LINE_FORMAT}, _PLAIN)
     check(values["job"] | {"format": LINE_FORMAT}, JOB_KEYS)

@@ -14,6 +14,8 @@ from hf_seqvae.study.lines import read_line
 from hf_seqvae.study.plan import DAMAGED, FINISHED, Job
 from hf_seqvae.study.result import DISPERSIONS, LIKELIHOOD, OF_SAMPLES, OF_SPLIT, Result
 
+_FAULTS = (ValueError, OSError, KeyError, TypeError)  # of files that are damaged
+_MACHINE = ("device_name", "num_threads", "num_processes")
 NO_LATENTS = "a model without latents has none"
 
 
@@ -27,16 +29,23 @@ def read_result(job: Job) -> Result:
         return progress
     try:
         return _measured(progress)
-    except ValueError as error:
-        return Result(job, DAMAGED, fault=str(error))
+    except _FAULTS as error:
+        return _damaged(job, error)
 
 
 def follow(job: Job) -> Result:
     """How far a job has come, without its figures unless they were kept from another folder."""
     try:
         return _followed(job)
-    except ValueError as error:
-        return Result(job, DAMAGED, fault=str(error))
+    except _FAULTS as error:
+        return _damaged(job, error)
+
+
+def _damaged(job: Job, error: Exception) -> Result:
+    fault = str(error)
+    if isinstance(error, KeyError | TypeError):  # JSON of another shape says neither file nor cure
+        fault = f"a file in {job.folder} is not what it should be: {error!r}. Restore it."
+    return Result(job, DAMAGED, fault=fault)
 
 
 def _followed(job: Job) -> Result:
@@ -110,7 +119,7 @@ def _measured(result: Result) -> Result:
 
 def _machine(path: Path) -> str:
     """What the costs of a run belong to: device, threads, processes; "" where nothing tells."""
-    if not path.is_file():
+    values = read_json(path) if path.is_file() else None
+    if not isinstance(values, dict) or not {*_MACHINE} <= values.keys():
         return ""
-    values = _read(path, "device_name", "num_threads", "num_processes")
     return "{device_name}, threads: {num_threads}, processes: {num_processes}".format(**values)

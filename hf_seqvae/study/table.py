@@ -60,7 +60,7 @@ def _preface(study: Study, finished: Sequence[Result]) -> str:
     plan = study.evaluation
     counts = sorted({len(one.likelihoods) for one in finished})
     wholes = sorted({one.num_sentences for one in finished})
-    counted = {one.job.recipe.training.num_eval_samples for one in finished}
+    counted = {one.job.recipe.training.num_eval_samples for one in finished if not one.exact}
     samples = ", ".join(map(str, sorted(counted))) or "the recipe's"
     sentences = ", ".join(map(str, counts)) or str(plan.iw_sentences)
     split = ", ".join(map(str, wholes)) or "all"
@@ -68,8 +68,8 @@ def _preface(study: Study, finished: Sequence[Result]) -> str:
         f"Nats a sentence; weights with the best validation bound. IW-NLL: K = {plan.iw_samples} "
         f"importance samples, the first {sentences} sentences of the {plan.split} split "
         f"(*exact*: -log p(x) of a model without latents, same sentences); word PPL: of it, per "
-        f"word and EOS. All else: {split} sentences of the {plan.split} split, {samples} posterior "
-        "samples, so that where these are more than those the two do not compare. "
+        f"word and EOS. All else: {split} sentences of the {plan.split} split (where these are "
+        f"more than those the two do not compare), posterior samples a sentence: {samples}. "
         "MI and active units: of the most their estimator can say. tr Cov, relative variance and "
         "mean pairwise cosine: of the pooled features, before training -> after. wall x, CPU x: "
         f"seconds of training over those of {study.baseline} with the same seed. A run's first "
