@@ -3,9 +3,10 @@
     OMP_NUM_THREADS=1 python training/benchmarks/poolings.py --output training/results/poolings.json
 
 The steps of two poolings differ in the encoder's forward and backward pass; decoder, loss and, but
-for few weights of attention and mean_max, the update are the same operations. So the ratio of the steps is 1 + (own pass - last's) / last's step.
-The pass is a small part of a step, and so is the noise of this ratio beside that of two whole
-steps. CPU time; medians of rounds in which the poolings take turns, last twice.
+for few weights of attention and mean_max, the update are the same operations. So the ratio of the
+steps is 1 + (own pass - last's) / last's step. The pass is a small part of a step, and so is the
+noise of this ratio beside that of two whole steps. CPU time; medians of rounds in which the
+poolings take turns, last twice.
 """
 
 import argparse
