@@ -303,7 +303,7 @@ def test_a_damaged_run_stops_no_other_and_is_named(study, started, name, text):
     assert "| **max** | n = 2 |" in table
     kept = (folder / "results.jsonl").read_text()
     assert kept.count("\n") == 4  # the line of the damaged run as well, of before
-    assert "1 runs are damaged: last seed 0." in printed.stderr
+    assert "Damaged, and not in the table: last seed 0." in printed.stderr
     values = json.loads((folder / "table.json").read_text())
     assert [one["state"] for one in values["runs"][0]["seeds"]] == ["damaged", "finished"]
     assert "seed-0" in values["runs"][0]["seeds"][0]["fault"]

@@ -142,7 +142,7 @@ def compare(
         raise CommandFailed(f"{len(failed)} of {len(planned)} runs failed: {titles}.")
     damaged = [one.job.title for row in rows for one in row.results if one.fault]
     if damaged:
-        raise CommandFailed(f"{len(damaged)} runs are damaged: {', '.join(damaged)}.")
+        raise CommandFailed(f"Damaged, and not in the table: {', '.join(damaged)}.")
 
 
 def _note_unread(jobs: "Sequence[Job]") -> None:

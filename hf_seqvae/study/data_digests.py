@@ -16,8 +16,8 @@ FILE_KEYS = ("train_file", "validation_file", "test_file")
 
 def trained_on(job: Job) -> dict[str, str]:
     """Digests of what a finished job read, by name, from its checkpoint; {} where none tells."""
-    checkpoints = sorted((job.folder / "checkpoints").glob("step-*"))
-    values = read_json(checkpoints[-1] / PROGRESS_NAME) if checkpoints else None
+    checkpoints = sorted((job.folder / "checkpoints").glob(f"step-*/{PROGRESS_NAME}"))
+    values = read_json(checkpoints[-1]) if checkpoints else None
     found = values.get("fingerprint") if isinstance(values, dict) else None
     if not isinstance(found, dict):
         return {}
