@@ -197,6 +197,20 @@ def test_the_page_of_dispersion_before_training(monkeypatch):
     assert f"Penn Treebank ({long[0]:.2f} and {long[1]:.2f})" in text
 
 
+def test_the_run_with_aggressive_updates():
+    values = json.loads((RESULTS / "aggressive_run.json").read_text(encoding="utf-8"))
+    own, plain = values["last_aggressive"], values["last_annealing"]
+    text = " ".join(SPEED.split())
+    ratio = own["cpu_seconds"] / plain["cpu_seconds"]
+    assert f"taken {ratio:.0f} times the CPU seconds" in text
+    assert f"({own['cpu_seconds']:,.0f} and {plain['cpu_seconds']:.0f}," in text
+    mine, other = (one["validations"] for one in (own, plain))
+    first, second = (one["eval/mutual_information"] for one in mine)
+    assert f"MI was {second:.2f} nats ({first:.2f} at the first" in text
+    assert f"VAE: {other[1]['eval/mutual_information']:.2f}) and the bound" in text
+    assert f"the bound {-mine[1]['eval/elbo']:.2f} ({-other[1]['eval/elbo']:.2f})." in text
+
+
 def test_the_floors_of_free_bits():
     found = {cells[0]: cells[1:] for cells in rows(STUDIES, "free bits |")}
     expected = {}
