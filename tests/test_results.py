@@ -197,6 +197,39 @@ def test_the_page_of_dispersion_before_training(monkeypatch):
     assert f"Penn Treebank ({long[0]:.2f} and {long[1]:.2f})" in text
 
 
+def test_the_reading_of_yelp():
+    text = " ".join(STUDIES.split())
+    values = {
+        (name, key): [seed["figures"][key] for seed in finished(name, YELP)]
+        for name in ("max_annealing", "last_annealing")
+        for key in ("mutual_information", "nll")
+    }
+
+    def listed(numbers):
+        first, *rest = (f"{number:.2f}" for number in numbers)
+        return f"{', '.join([first, *rest[:-1]])} and {rest[-1]}"
+
+    def gap(key):
+        pairs = zip(values["max_annealing", key], values["last_annealing", key], strict=True)
+        found = [own - plain for own, plain in pairs]
+        half = 4.3027 * statistics.stdev(found) / 3**0.5
+        mean = statistics.mean(found)
+        return found, f"{mean:+.2f}", f"[{mean - half:+.2f}, {mean + half:+.2f}]"
+
+    own, plain = (
+        values[name, "mutual_information"] for name in ("max_annealing", "last_annealing")
+    )
+    assert f"MI {listed(own)} nats against {listed(plain)} (over seeds:" in text
+    _, mean, interval = gap("mutual_information")
+    assert f"(over seeds: {mean} {interval}, t" in text
+    apart, _, interval = gap("nll")
+    assert f"by {listed([-one for one in apart])} nats" in text and f"is not ({interval})" in text
+    words = [
+        shown(name, "mutual_information", runs=YELP) for name in ("max_annealing", "last_annealing")
+    ]
+    assert f"leaves MI {words[0]} in place of {words[1]})" in " ".join(README.split())
+
+
 def test_the_run_with_aggressive_updates():
     values = json.loads((RESULTS / "aggressive_run.json").read_text(encoding="utf-8"))
     own, plain = values["last_aggressive"], values["last_annealing"]
