@@ -227,7 +227,7 @@ def test_the_reading_of_yelp():
     words = [
         shown(name, "mutual_information", runs=YELP) for name in ("max_annealing", "last_annealing")
     ]
-    assert f"leaves MI {words[0]} in place of {words[1]})" in " ".join(README.split())
+    assert f"leaves MI {words[0]} in place of {words[1]}." in " ".join(README.split())
 
 
 def test_the_run_with_aggressive_updates():
