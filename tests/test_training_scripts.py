@@ -107,9 +107,21 @@ def test_a_pass_of_the_encoder_leaves_no_gradient_behind(monkeypatch, bf16):
     monkeypatch.setitem(
         namespace, "build_model", lambda *args, **kw: made.append(build(*args, **kw)) or made[-1]
     )
-    script["build_pass"]("tatoeba", "mean_max", bf16=bf16)()
+    run = script["build_pass"]("tatoeba", "mean_max", bf16=bf16)
     (model,) = made
+    seen = []
+    clear = model.encoder.zero_grad
+    monkeypatch.setattr(
+        model.encoder,
+        "zero_grad",
+        lambda: (
+            seen.extend(weight.grad is not None for weight in model.encoder.parameters()),
+            clear(),
+        ),
+    )
+    run()
     assert model.config.pooling == "mean_max"
+    assert seen and all(seen)  # the pass went back through the whole encoder
     assert all(weight.grad is None for weight in model.parameters())
 
 
