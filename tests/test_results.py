@@ -253,6 +253,32 @@ def test_how_max_pooling_gets_there_on_yelp_and_what_it_costs():
     assert f"Training took {min(costs):.2f} to {max(costs):.2f} of the plain VAE's CPU time" in text
 
 
+def test_what_has_begun_on_ptb():
+    values = json.loads((RESULTS / "ptb_begun.json").read_text(encoding="utf-8"))
+    text = " ".join(STUDIES.split())
+    expected = {}
+    for name, run in values.items():
+        figures = {key: one["value"] for key, one in run["figures"].items()}
+        errors = {key: one["standard_error"] for key, one in run["figures"].items()}
+        likelihood = ("iw_nll", "word_perplexity")
+        plain = ("negative_elbo", "reconstruction_nll", "kl", "mutual_information")
+        expected[name] = [
+            *(f"{figures[key]:.2f} ± {errors[key]:.2f}" for key in likelihood),
+            *(f"{figures[key]:.2f}" for key in plain),
+            f"{figures['active_units']}",
+            f"{figures['swap_gap']:.2f}",
+        ]
+    assert {cells[0]: cells[1:] for cells in rows(STUDIES, "begun on PTB |")} == expected
+    own, plain = (values[name]["figures"] for name in ("max_free_bits", "last_annealing"))
+    worse = own["iw_nll"]["value"] - plain["iw_nll"]["value"]
+    assert f"so far {worse:.2f} ± 0.06 nats *worse* by IW-NLL" in text
+    assert f"samples {own['iw_effective_sample_size']['value']:.1f} count on average" in text
+    epochs = [len(values[name]["validations"]) for name in ("last_annealing", "max_free_bits")]
+    assert f"after {epochs[0]} and {epochs[1]} epochs" in text
+    held = [one for one in values["last_annealing"]["validations"] if one["eval/kl"] >= 0.01]
+    assert f"in every epoch after the {max(one['epoch'] for one in held):.0f}rd." in text
+
+
 def test_the_run_with_aggressive_updates():
     values = json.loads((RESULTS / "aggressive_run.json").read_text(encoding="utf-8"))
     own, plain = values["last_aggressive"], values["last_annealing"]
