@@ -274,7 +274,8 @@ def test_what_has_begun_on_ptb():
     assert f"so far {worse:.2f} ± 0.06 nats *worse* by IW-NLL" in text
     assert f"samples {own['iw_effective_sample_size']['value']:.1f} count on average" in text
     epochs = [len(values[name]["validations"]) for name in ("last_annealing", "max_free_bits")]
-    assert f"after {epochs[0]} and {epochs[1]} epochs" in text
+    assert f"ended after {epochs[0]} epochs" in text
+    assert f"was measured after {epochs[1]} epochs" in text
     held = [one for one in values["last_annealing"]["validations"] if one["eval/kl"] >= 0.01]
     assert f"in every epoch after the {max(one['epoch'] for one in held):.0f}rd." in text
 
