@@ -2,13 +2,14 @@
 
 import io
 import json
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 from study_standins import small_study
 
-from hf_seqvae.cli.studying import JobScreen
-from hf_seqvae.study import plan_jobs
+from hf_seqvae.cli.studying import JobScreen, show_rows
+from hf_seqvae.study import Interval, Row, Spread, plan_jobs
 
 
 @pytest.fixture
@@ -60,3 +61,36 @@ def test_a_terminal_shows_epoch_bound_and_what_is_left(jobs, monkeypatch):
     row = next(line for line in said(console).splitlines() if line.strip().startswith("last"))
     # 2 of 6 epochs took 120 seconds
     assert row.split() == ["last", "0", "running", "2.0", "of", "6", "-35.50", "4", "min"]
+
+
+@pytest.mark.parametrize("width", [80, 120, 200])
+def test_the_table_in_short_cuts_no_name_and_no_figure(width):
+    likelihoods = {
+        "last_annealing": 101.61,
+        "last_aggressive": 102.41,
+        "last_autoencoder_first": 99,
+    }
+    figures = ("word_perplexity", "kl", "mutual_information", "active_units")
+    rows = [
+        Row(
+            SimpleNamespace(name=name),
+            (SimpleNamespace(finished=True, exact=False),),
+            figures={"nll": Spread(nll, 1.23, 3)} | {key: Spread(32.14, 0, 3) for key in figures},
+            costs={"cpu_seconds": Spread(31.72, 0.1, 3)},
+            difference=Interval(-0.19, -0.35, -0.03),
+        )
+        for name, nll in likelihoods.items()
+    ]
+    plan = SimpleNamespace(iw_samples=500, iw_sentences=3761, split="test")
+    study = SimpleNamespace(evaluation=plan, name="ptb", baseline="last_annealing", folder="runs")
+    console = Console(file=io.StringIO(), width=width)
+    show_rows(console, study, rows)
+    lines = said(console).splitlines()
+    rule = next(at for at, line in enumerate(lines) if "────" in line)
+    names = "".join(line.split()[0] for line in lines[rule + 1 : -3] if line[:3].strip())
+    assert max(map(len, lines)) <= width and "…" not in said(console)
+    for name, nll in likelihoods.items():
+        assert name in names
+        assert f"{nll:.2f} ± 1.23" in said(console)
+    counts = [said(console).count(figure) for figure in ("31.72", "32.1 ", "[-0.35,", "-0.03]")]
+    assert counts == [3, 3, 2, 2]

@@ -74,8 +74,11 @@ def show_rows(console: Console, study: "Study", rows: "Sequence[Row]") -> None:
     title = f"{study.name}: mean ± standard deviation over n seeds, nats a sentence"
     columns = ("run", "n", "IW-NLL", f"against {study.baseline}", "word PPL", "KL", "MI", "units")
     table = plain_table(*columns, "CPU x", title=title)
+    table.padding = (0, int(console.width >= 100), 0, 0)  # 80 columns hold all of it
     for column in table.columns:
         column.no_wrap = column.header not in columns[:4:3]  # names and intervals fold, figures not
+        if not column.no_wrap:
+            column.overflow, column.min_width = "fold", len("[-0.00, -0.00]")
     for row in rows:
         if not row.finished:
             continue
