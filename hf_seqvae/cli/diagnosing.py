@@ -22,7 +22,7 @@ from hf_seqvae.cli.options import (
     TextColumn,
     Truncate,
 )
-from hf_seqvae.cli.screen import plain_table, print_json, stderr, stdout
+from hf_seqvae.cli.screen import keep_on_a_line, plain_table, print_json, stderr, stdout
 from hf_seqvae.cli.texts import EVERYDAY, load_texts
 
 if TYPE_CHECKING:
@@ -123,8 +123,8 @@ def print_diagnosis(
     console.print(Text.assemble((found.verdict.upper(), f"bold {colour_of(found.verdict)}")))
     console.print(Text(f"by the rule: {found.rule}\n", style="dim"))
     table = plain_table("evidence", "figure", "how to read it")
-    table.columns[0].no_wrap = True
-    table.columns[1].justify, table.columns[1].no_wrap = "right", True
+    keep_on_a_line(*table.columns[:2])
+    table.columns[1].justify = "right"
     table.columns[2].style = "dim"
     for line in found.evidence:
         table.add_row(line.label, Text(figure_text(line)), Text(line.reading))

@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from hf_seqvae.cli.screen import plain_table
+from hf_seqvae.cli.screen import keep_on_a_line, plain_table
 
 if TYPE_CHECKING:
     from hf_seqvae.evaluation import Difference, Figure, Report
@@ -75,10 +75,9 @@ def figures_table(
         entropy: of the source of the text, nats a sentence, where it is known.
     """
     table = plain_table("", *map(escape, reports), "what it says", title=escape(title))
-    table.columns[0].no_wrap = True
+    keep_on_a_line(*table.columns[:-1])
     for column in table.columns[1:-1]:
         column.justify = "right"
-        column.no_wrap = True
     table.columns[-1].style = "dim"
     counts = [Text(f"{report.num_sentences:,}") for report in reports.values()]
     table.add_row("sentences", *counts, "")
@@ -123,7 +122,7 @@ def comparison_table(
         "",
         title="\nside by side",
     )
-    table.columns[0].no_wrap = table.columns[3].no_wrap = True
+    keep_on_a_line(table.columns[0], table.columns[3])
     for column in table.columns[1:-1]:
         column.justify = "right"
     table.columns[-1].style = "dim"

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from hf_seqvae.cli.options import Json
-from hf_seqvae.cli.screen import plain_table, print_json, quiet, stdout
+from hf_seqvae.cli.screen import keep_on_a_line, plain_table, print_json, quiet, stdout
 
 if TYPE_CHECKING:
     from hf_seqvae.hub import Publication
@@ -115,7 +115,7 @@ def print_files(console: Console, found: "Publication") -> None:
     """Every file with its size, and what would become of it."""
     table = plain_table("file", "size", "")
     table.columns[1].justify = "right"
-    table.columns[0].no_wrap = True
+    keep_on_a_line(table.columns[0])
     for file in found.files:
         state = Text("send", style="green") if file.sent else Text("there already", style="dim")
         table.add_row(Text(file.path), size_text(file.size), state)

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 CHANGED = "bold green"
@@ -51,12 +51,22 @@ class _Notes(logging.Handler):
 
 
 def plain_table(*columns: str, title: str | None = None) -> Table:
-    """An open table with these columns."""
+    """An open table with these columns; a narrow terminal folds them, even within a word."""
     table = Table(
-        *columns, title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD
+        *(Column(column, overflow="fold") for column in columns),
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
     )
     table.header_style = "dim"
     return table
+
+
+def keep_on_a_line(*columns: Column) -> None:
+    """Fold other columns before these; what still has no room ends in an ellipsis."""
+    for column in columns:
+        column.no_wrap, column.overflow = True, "ellipsis"
 
 
 def walk_table(

@@ -9,7 +9,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from hf_seqvae.cli.screen import plain_table
+from hf_seqvae.cli.screen import keep_on_a_line, plain_table
 
 if TYPE_CHECKING:
     from hf_seqvae.study import Job, Result, Row, Spread, Study
@@ -76,9 +76,10 @@ def show_rows(console: Console, study: "Study", rows: "Sequence[Row]") -> None:
     table = plain_table(*columns, "CPU x", title=title)
     table.padding = (0, int(console.width >= 100), 0, 0)  # 80 columns hold all of it
     for column in table.columns:
-        column.no_wrap = column.header not in columns[:4:3]  # names and intervals fold, figures not
-        if not column.no_wrap:
-            column.overflow, column.min_width = "fold", len("[-0.00, -0.00]")
+        if column.header in columns[:4:3]:  # names and intervals fold, figures not
+            column.min_width = len("[-0.00, -0.00]")
+        else:
+            keep_on_a_line(column)
     for row in rows:
         if not row.finished:
             continue

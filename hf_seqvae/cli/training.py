@@ -10,7 +10,7 @@ from rich.text import Text
 
 from hf_seqvae.cli.errors import CommandFailed
 from hf_seqvae.cli.options import Device, Json, check_device
-from hf_seqvae.cli.screen import plain_table, print_json, quiet, stderr, stdout
+from hf_seqvae.cli.screen import keep_on_a_line, plain_table, print_json, quiet, stderr, stdout
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -103,7 +103,7 @@ def recipe() -> None:
     console = stdout()
     console.print(f"[bold]packaged recipes[/] {', '.join(packaged_names())}\n")
     table = plain_table("key", "default", "meaning")
-    table.columns[0].no_wrap = True
+    keep_on_a_line(table.columns[0])
     for key, kind, default, meaning in describe():
         shown = "null" if default is None else str(default)
         table.add_row(key, shown, Text.assemble(meaning, (f"; {kind}", "dim")))
