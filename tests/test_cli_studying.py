@@ -5,10 +5,12 @@ import json
 from types import SimpleNamespace
 
 import pytest
+import torch
 from rich.console import Console
 from study_standins import small_study
 
 from hf_seqvae.cli.studying import JobScreen, show_rows
+from hf_seqvae.evaluation.store import Store
 from hf_seqvae.study import Interval, Row, Spread, plan_jobs
 
 
@@ -52,15 +54,39 @@ def test_the_end_of_a_job_is_said_when_it_no_longer_runs(jobs):
     assert said(console).splitlines()[-1] == "last seed 0: resumable"
 
 
-def test_a_terminal_shows_epoch_bound_and_what_is_left(jobs, monkeypatch):
-    monkeypatch.setattr("hf_seqvae.study.plan.holder", lambda folder: 1)
+@pytest.mark.parametrize(
+    ("process", "state", "left"), [(1, "running", "4 min"), (None, "resumable", "")]
+)
+def test_a_terminal_shows_epoch_bound_and_what_is_left(jobs, monkeypatch, process, state, left):
+    monkeypatch.setattr("hf_seqvae.study.plan.holder", lambda folder: process)
     validate(jobs[0], 2, -35.5)
+    (jobs[0].folder / "checkpoints" / "step-00000020").mkdir(parents=True)
     console = Console(file=io.StringIO(), width=120, force_terminal=True, color_system=None)
     with JobScreen(jobs, console) as screen:
         screen.update(jobs)
     row = next(line for line in said(console).splitlines() if line.strip().startswith("last"))
     # 2 of 6 epochs took 120 seconds
-    assert row.split() == ["last", "0", "running", "2.0", "of", "6", "-35.50", "4", "min"]
+    assert row.split() == ["last", "0", state, "2.0", "of", "6", "-35.50", *left.split()]
+
+
+def test_what_is_measured_of_a_trained_job_is_shown(jobs, monkeypatch):
+    monkeypatch.setattr("hf_seqvae.study.plan.holder", lambda folder: 1)
+    validate(jobs[0], 6, -35.5)
+    (jobs[0].folder / "report.json").write_text("{}")
+    store = Store(jobs[0].folder / "evaluation", {"num_sentences": 1300}, seconds=-1.0)
+    plain = Console(file=io.StringIO(), width=200)
+    terminal = Console(file=io.StringIO(), width=120, force_terminal=True, color_system=None)
+    with JobScreen(jobs, plain) as screen, JobScreen(jobs, terminal) as live:
+        for rows in (range(129), range(129, 260), range(260, 300), range(300, 1300)):
+            store.add("decoded", {"row": torch.tensor(rows)})
+            screen.update([jobs[0]])
+            live.update([jobs[0]])
+    line = "last seed 0: measuring, epoch 6, validation ELBO -35.50"
+    assert said(plain).splitlines() == [
+        f"{line}, {share} % of 1,300 sentences" for share in (0, 20, 100)
+    ]
+    shown = [row for row in said(terminal).splitlines() if row.strip().startswith("last")]
+    assert "measuring" in shown[1] and "260 of 1,300 sentences measured" in shown[1]
 
 
 @pytest.mark.parametrize("width", [80, 120, 200])

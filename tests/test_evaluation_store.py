@@ -24,7 +24,7 @@ from evaluation_standins import (
 from evaluation_worker import ARGUMENTS, counted, measured
 from safetensors import SafetensorError
 
-from hf_seqvae.evaluation import evaluate
+from hf_seqvae.evaluation import evaluate, progress_of
 from hf_seqvae.evaluation.store import Store, each_row_once
 
 HERE = Path(__file__).resolve().parent
@@ -95,6 +95,22 @@ def test_a_damaged_part_that_another_process_removed_first_is_passed_over(tmp_pa
     later = Store(tmp_path, KEY)
     later.load("decoded")
     assert later.rows("decoded").tolist() == [1]
+
+
+def test_progress_is_what_a_killed_evaluation_has_decoded_of_all(tmp_path, monkeypatch):
+    write_at_once(monkeypatch)
+    assert progress_of(tmp_path) is None
+    stopped(tmp_path, decoded=5 * EACH, batch_size=2)
+    assert progress_of(tmp_path) == (4, 7)  # two whole batches were done
+    damaged = max(tmp_path.glob("decoded-*"))
+    damaged.write_bytes(damaged.read_bytes()[:40])
+    assert progress_of(tmp_path) == (2, 7) and damaged.exists()
+
+
+@pytest.mark.parametrize("key", ["{", "[]", "null", "{}", '{"num_sentences": null}'])
+def test_a_damaged_key_tells_no_progress(tmp_path, key):
+    (tmp_path / "evaluation.json").write_text(key)
+    assert progress_of(tmp_path) is None
 
 
 def test_time_spent_before_a_kill_counts_whoever_goes_on(tmp_path):

@@ -61,12 +61,19 @@ def test_no_more_run_at_once_than_asked_and_all_in_order(jobs, started):
     assert max(most) == 2
 
 
-def test_finished_runs_and_those_of_another_process_are_left_alone(jobs, started, monkeypatch):
+@pytest.mark.parametrize("trained", [False, True])
+def test_finished_runs_and_those_of_another_process_are_left_alone(
+    jobs, started, monkeypatch, trained
+):
     order, _ = started
     finish(jobs[0])
+    if trained:
+        jobs[1].folder.mkdir(parents=True)
+        (jobs[1].folder / "report.json").write_text("{}")
     monkeypatch.setattr(
         "hf_seqvae.study.plan.holder", lambda folder: 1 if folder == jobs[1].folder else None
     )
+    assert jobs[1].state() == ("measuring" if trained else "running")
     run_jobs(jobs, interval=0.01)
     assert order == jobs[2:]
 

@@ -60,6 +60,9 @@ class JobScreen:
             line = f"{result.job.title}: {result.state}"
             if result.elbo is not None:
                 line += f", epoch {result.validated_epoch:g}, validation ELBO {result.elbo:.2f}"
+            if result.measured is not None:
+                done, total = result.measured
+                line += f", {10 * (10 * done // total)} % of {total:,} sentences"
             new = result.job in running if first else self._said[result.job.title] != line
             if new:
                 self.console.print(line, markup=False, soft_wrap=True)
@@ -114,13 +117,17 @@ def _mean(spread: "Spread | None", decimals: int) -> str:
 def _states(results: "Sequence[Result]") -> Table:
     table = plain_table("run", "seed", "state", "epoch", "validation ELBO", "left")
     for result in results:
-        left = result.remaining_seconds if result.state == "running" else None
+        left = ""
+        if result.measured is not None:
+            left = "{:,} of {:,} sentences measured".format(*result.measured)
+        elif (seconds := result.remaining_seconds) is not None:
+            left = f"{seconds / 60:.0f} min"
         table.add_row(
             result.job.run,
             str(result.job.seed),
             result.state,
             f"{result.epoch:.1f} of {result.job.recipe.training.epochs}" if result.epoch else "",
             "" if result.elbo is None else f"{result.elbo:.2f}",
-            "" if left is None else f"{left / 60:.0f} min",
+            left,
         )
     return table

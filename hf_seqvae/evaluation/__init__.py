@@ -7,6 +7,7 @@ from hf_seqvae.evaluation.floor import ChangedTextError, exact_nlls
 from hf_seqvae.evaluation.measuring import measure, read_report
 from hf_seqvae.evaluation.processes import Processes, launched_processes, leave_at_exit
 from hf_seqvae.evaluation.report import Figure, Report
+from hf_seqvae.evaluation.store import progress_of
 from hf_seqvae.evaluation.trainer_metrics import trainer_metrics
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "launched_processes",
     "leave_at_exit",
     "measure",
+    "progress_of",
     "read_report",
     "trainer_metrics",
 ]

@@ -5,6 +5,7 @@ import logging
 import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +172,23 @@ class Store:
                 f"{self.folder} holds another evaluation; changed: {listed}. Choose another "
                 "--output-dir, or drop it with --fresh."
             )
+
+
+def progress_of(folder: str | Path) -> tuple[int, int] | None:
+    """Sentences decoded and on the disk, and how many there are; None where nothing tells.
+
+    For another process than the one that measures: a file that goes meanwhile counts for nothing.
+    """
+    done = 0
+    try:
+        key = json.loads((Path(folder) / _KEY).read_text(encoding="utf-8"))
+        total = int(key["num_sentences"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    for path in Path(folder).glob("decoded-*.safetensors"):
+        with suppress(SafetensorError, OSError), safe_open(path, framework="pt") as file:
+            done += file.get_slice("row").get_shape()[0]
+    return min(done, total), total
 
 
 def remove_parts(folder: Path) -> None:

@@ -13,10 +13,11 @@ from hf_seqvae.recipe.fields import from_mapping
 from hf_seqvae.study.folder import EVALUATION_NAME, FORMAT, INITIAL_NAME, KEPT_NAME
 from hf_seqvae.study.schema import EvaluationPlan, Study, StudyRun, check_own_keys
 
-FINISHED, TRAINED, RUNNING, RESUMABLE, NOT_STARTED, REFUSED, DAMAGED = (
+FINISHED, TRAINED, RUNNING, MEASURING, RESUMABLE, NOT_STARTED, REFUSED, DAMAGED = (
     "finished",
     "trained, not measured",
     "running",
+    "measuring",  # running too, after the training
     "resumable",
     "not started",
     "refused",  # the folder holds another run than the study plans
@@ -55,9 +56,10 @@ class Job:
 
     def state(self) -> str:
         """How far the run has come, read from its folder."""
+        trained = (self.folder / "report.json").is_file()
         if holder(self.folder) is not None:
-            return RUNNING
-        if (self.folder / "report.json").is_file():
+            return MEASURING if trained else RUNNING
+        if trained:
             parts = (self.folder / INITIAL_NAME, self.folder / EVALUATION_NAME / "report.json")
             return FINISHED if all(path.is_file() for path in parts) else TRAINED
         if (self.folder / KEPT_NAME).is_file():

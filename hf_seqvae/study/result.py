@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from hf_seqvae.evaluation import progress_of
 from hf_seqvae.study.cost import read_costs
-from hf_seqvae.study.folder import COST_NAME
-from hf_seqvae.study.plan import Job
+from hf_seqvae.study.folder import COST_NAME, EVALUATION_NAME
+from hf_seqvae.study.plan import MEASURING, RUNNING, Job
 
 LIKELIHOOD = "nll"  # what models are compared by: iw_nll, or the exact nll of one without latents
 # of the importance-weighted evaluation, on its first sentences
@@ -91,8 +92,16 @@ class Result:
         return bool(self.figures)
 
     @property
+    def measured(self) -> tuple[int, int] | None:
+        """Sentences measured and all of them; None where it is not being measured."""
+        folder = self.job.folder / EVALUATION_NAME
+        return progress_of(folder) if self.state == MEASURING else None
+
+    @property
     def remaining_seconds(self) -> float | None:
         """How long training goes on at its pace so far; None where nothing tells."""
+        if self.state != RUNNING:
+            return None
         training = self.job.recipe.training
         done = self.epoch / training.epochs
         if training.max_steps is not None:

@@ -13,7 +13,7 @@ from types import FrameType
 
 from hf_seqvae.engine.files import write_text
 from hf_seqvae.study.folder import FORMAT, JOB_NAME, STUDY_NAME, require_folder
-from hf_seqvae.study.plan import FINISHED, RUNNING, Job
+from hf_seqvae.study.plan import FINISHED, MEASURING, RUNNING, Job
 from hf_seqvae.study.schema import Study
 
 logger = logging.getLogger(__name__)
@@ -120,7 +120,8 @@ def _reason(job: Job, code: int, start: int) -> str:
 
 def _is_taken(job: Job, note: Callable[[str], None]) -> bool:
     """Whether another process is at a job, or it is finished by now, which is noted."""
-    words = {RUNNING: "another process is at it", FINISHED: "finished meanwhile"}.get(job.state())
+    taken = "another process is at it"
+    words = {RUNNING: taken, MEASURING: taken, FINISHED: "finished meanwhile"}.get(job.state())
     if words is not None:
         note(f"{job.title}: {words}, left alone.")
     return words is not None
