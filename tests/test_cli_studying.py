@@ -101,7 +101,9 @@ def test_the_table_in_short_cuts_no_name_and_no_figure(width):
         Row(
             SimpleNamespace(name=name),
             (SimpleNamespace(finished=True, exact=False),),
-            figures={"nll": Spread(nll, 1.23, 3)} | {key: Spread(32.14, 0, 3) for key in figures},
+            figures={key: Spread(32.14, 0, 3) for key in figures}
+            | {"nll": Spread(nll, 1.23, 3), "word_perplexity": Spread(103.16, 0, 3)}
+            | {key: Spread(5.9e-4, 0, 3) for key in ("kl", "mutual_information")},
             costs={"cpu_seconds": Spread(31.72, 0.1, 3)},
             difference=Interval(-0.19, -0.35, -0.03),
         )
@@ -118,5 +120,8 @@ def test_the_table_in_short_cuts_no_name_and_no_figure(width):
     for name, nll in likelihoods.items():
         assert name in names
         assert f"{nll:.2f} ± 1.23" in said(console)
-    counts = [said(console).count(figure) for figure in ("31.72", "32.1 ", "[-0.35,", "-0.03]")]
-    assert counts == [3, 3, 2, 2]
+    counts = [
+        said(console).count(figure)
+        for figure in ("31.72", "32.1 ", "[-0.35,", "-0.03]", "5.9e-04 ")
+    ]
+    assert counts == [3, 3, 2, 2, 6]

@@ -80,7 +80,7 @@ def show_rows(console: Console, study: "Study", rows: "Sequence[Row]") -> None:
     table.padding = (0, int(console.width >= 100), 0, 0)  # 80 columns hold all of it
     for column in table.columns:
         if column.header in columns[:4:3]:  # names and intervals fold, figures not
-            column.min_width = len("[-0.00, -0.00]")
+            column.min_width = 10
         else:
             keep_on_a_line(column)
     for row in rows:
