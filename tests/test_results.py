@@ -14,10 +14,14 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 SPEED = (RESULTS / "speed.md").read_text(encoding="utf-8")
 MERGED = json.loads((RESULTS / "tatoeba_merged.json").read_text(encoding="utf-8"))
 RUNS = {run["name"]: run for run in MERGED["runs"]}
-YELP = {
-    run["name"]: run
-    for run in json.loads((RESULTS / "yelp_short" / "table.json").read_text("utf-8"))["runs"]
-}
+YELP, PTB = (
+    {
+        run["name"]: run
+        for run in json.loads((RESULTS / folder / "table.json").read_text("utf-8"))["runs"]
+    }
+    for folder in ("yelp_short", "ptb")
+)
+TABLES = ((RUNS, "run |"), (YELP, "Yelp run |"), (PTB, "PTB run |"))
 IN_README = {
     "last state, annealing (plain VAE)": "last_annealing",
     "max pooling, annealing": "max_annealing",
@@ -79,7 +83,7 @@ def rows(text: str, header: str) -> list[list[str]]:
 
 
 def test_the_tables_have_every_finished_run_and_no_other():
-    for runs, header in ((RUNS, "run |"), (YELP, "Yelp run |")):
+    for runs, header in TABLES:
         names = [name for name in runs if finished(name, runs)]
         found = rows(STUDIES, header)
         assert [re.findall(r"\[(\w+)\]", cells[0])[0] for cells in found] == names
@@ -87,8 +91,7 @@ def test_the_tables_have_every_finished_run_and_no_other():
 
 @pytest.mark.parametrize(
     ("runs", "cells"),
-    [(RUNS, cells) for cells in rows(STUDIES, "run |")]
-    + [(YELP, cells) for cells in rows(STUDIES, "Yelp run |")],
+    [(runs, cells) for runs, header in TABLES for cells in rows(STUDIES, header)],
     ids=lambda value: value[0].split("]")[0] if isinstance(value, list) else "",
 )
 def test_a_row_of_a_study(runs, cells):
@@ -100,6 +103,7 @@ def test_a_row_of_a_study(runs, cells):
     assert cells[1:] == [
         ", ".join(str(seed["seed"]) for seed in finished(name, runs)),
         shown(name, "nll", runs=runs) + " exact" * (name == "language_model"),
+        *([shown(name, "word_perplexity", runs=runs)] if runs is PTB else []),
         against,
         *(shown(name, key, runs=runs) for key in ("negative_elbo", "reconstruction_nll", "kl")),
         shown(name, "mutual_information", runs=runs),
@@ -253,37 +257,41 @@ def test_how_max_pooling_gets_there_on_yelp_and_what_it_costs():
     assert f"Training took {min(costs):.2f} to {max(costs):.2f} of the plain VAE's CPU time" in text
 
 
-def test_what_has_begun_on_ptb():
-    values = json.loads((RESULTS / "ptb_begun.json").read_text(encoding="utf-8"))
+def test_the_reading_of_ptb():
+    lines = (RESULTS / "ptb" / "results.jsonl").read_text(encoding="utf-8").splitlines()
+    results = {one["job"]["run"]: one["result"] for one in map(json.loads, lines)}
+    model, plain, pooled = (
+        results[name] for name in ("language_model", "last_annealing", "max_free_bits")
+    )
     text = " ".join(STUDIES.split())
-    expected = {}
-    for name, run in values.items():
-        figures = {key: one["value"] for key, one in run["figures"].items()}
-        errors = {key: one["standard_error"] for key, one in run["figures"].items()}
-        likelihood = ("iw_nll", "word_perplexity")
-        plain = ("negative_elbo", "reconstruction_nll", "kl", "mutual_information")
-        expected[name] = [
-            *(f"{figures[key]:.2f} ± {errors[key]:.2f}" for key in likelihood),
-            *(f"{figures[key]:.2f}" for key in plain),
-            f"{figures['active_units']}",
-            f"{figures['swap_gap']:.2f}",
-        ]
-    assert {cells[0]: cells[1:] for cells in rows(STUDIES, "begun on PTB |")} == expected
-    own, plain = (values[name]["figures"] for name in ("max_free_bits", "last_annealing"))
-    worse = values["max_free_bits"]["iw_nll_less_last_annealing"]
-    assert worse["value"] == pytest.approx(own["iw_nll"]["value"] - plain["iw_nll"]["value"])
-    said = f"{worse['value']:.2f} ± {worse['standard_error']:.2f} nats *worse* by IW-NLL"
-    assert f"so far {said}" in text
-    hours = [f"{run['cpu_seconds'] / 3600:.1f}" for run in values.values()]
-    assert f"one thread each, {' and '.join(hours)} CPU hours)" in text
-    assert f"samples {own['iw_effective_sample_size']['value']:.1f} count on average" in text
-    epochs = [len(values[name]["validations"]) for name in ("last_annealing", "max_free_bits")]
-    assert f"ended after {epochs[0]} epochs" in text
-    assert f"was measured after {epochs[1]} epochs" in text
-    best = max(values["last_annealing"]["validations"], key=lambda one: one["eval/elbo"])
-    assert f"its best the {best['epoch']:.0f}rd;" in text
-    held = [one for one in values["last_annealing"]["validations"] if one["eval/kl"] >= 0.01]
-    assert f"in every epoch after the {max(one['epoch'] for one in held):.0f}rd." in text
+
+    def less(own, other):
+        """Mean ± standard error over sentences, nats."""
+        pairs = zip(own["likelihoods"], other["likelihoods"], strict=True)
+        apart = [one - two for one, two in pairs]
+        error = statistics.stdev(apart) / len(apart) ** 0.5
+        return f"{statistics.mean(apart):+.2f} ± {error:.2f}"
+
+    assert f"from the plain VAE by {less(pooled, plain)} nats, a plus being worse" in text
+    assert f"language model by {less(pooled, model)} (the plain VAE: {less(plain, model)};" in text
+    kept = pooled["figures"]
+    assert f"holds MI {kept['mutual_information']:.2f} nats" in text
+    assert f"in all {kept['active_units']} units" in text
+    assert f"a foreign latent costs {kept['swap_gap']:.2f} nats" in text
+    half = model["figures"]
+    assert f"bfloat16 it has {half['nll']:.2f} nats and {half['word_perplexity']:.2f}" in text
+    assert f"{half['nll']:.4f} and {half['word_perplexity']:.3f} for the first" in text
+    perplexities = [f"{one['figures']['word_perplexity']:.2f}" for one in (pooled, plain, model)]
+    said = "at perplexity {} against {}; the language model's is {}.".format(*perplexities)
+    holds = f"holds MI {kept['mutual_information']:.2f} of KL {kept['kl']:.2f} where"
+    assert said in " ".join(README.split()) and holds in " ".join(README.split())
+    held = [one for one in plain["validations"] if one["eval/kl"] >= 0.01]
+    assert f"in every epoch after the {max(one['epoch'] for one in held):.0f}rd" in text
+    for run, words in ((model, "language model"), (plain, "plain VAE"), (pooled, "max pooling")):
+        hours = run["figures"]["cpu_seconds"] / 3600
+        best = max(run["validations"], key=lambda one: one["eval/elbo"])
+        said = f"{words}: {run['epoch']:.0f} epochs, the best {best['epoch']:.0f}, {hours:.1f} h"
+        assert said in text
 
 
 def test_the_run_with_aggressive_updates():
