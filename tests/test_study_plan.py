@@ -160,6 +160,19 @@ def test_the_state_follows_the_folder(study):
     assert job.state() == "finished"
 
 
+def test_a_job_that_ends_while_its_state_is_asked_is_not_taken_for_a_resumable_one(
+    study, monkeypatch
+):
+    job = plan(study)[0]
+    begun(job)
+
+    def let_go(folder):
+        (folder / "report.json").write_text("{}")
+
+    monkeypatch.setattr("hf_seqvae.study.plan.holder", let_go)
+    assert job.state() == "trained, not measured"
+
+
 def test_a_folder_of_another_recipe_is_refused_and_what_differs_is_named(study):
     first, second = plan(study)[:2]
     begun(first)

@@ -56,8 +56,9 @@ class Job:
 
     def state(self) -> str:
         """How far the run has come, read from its folder."""
+        held = holder(self.folder) is not None  # first: what it writes last is then there
         trained = (self.folder / "report.json").is_file()
-        if holder(self.folder) is not None:
+        if held:
             return MEASURING if trained else RUNNING
         if trained:
             parts = (self.folder / INITIAL_NAME, self.folder / EVALUATION_NAME / "report.json")
