@@ -281,6 +281,12 @@ def test_the_reading_of_ptb():
     half = model["figures"]
     assert f"bfloat16 it has {half['nll']:.2f} nats and {half['word_perplexity']:.2f}" in text
     assert f"{half['nll']:.4f} and {half['word_perplexity']:.3f} for the first" in text
+    error = statistics.stdev(model["likelihoods"]) / len(model["likelihoods"]) ** 0.5
+    cells = rows(STUDIES, "language model |")[0]
+    assert cells[1] == f"{half['nll']:.2f} ± {error:.2f}"
+    assert cells[2].startswith(f"{half['word_perplexity']:.2f} ± ")
+    hours = f"{half['cpu_seconds'] / 3600:.1f} CPU hours"
+    assert cells[0].endswith(f"ended after {model['epoch']:.0f} epochs, {hours}")
     perplexities = [f"{one['figures']['word_perplexity']:.2f}" for one in (pooled, plain, model)]
     said = "at perplexity {} against {}; the language model's is {}.".format(*perplexities)
     holds = f"holds MI {kept['mutual_information']:.2f} of KL {kept['kl']:.2f} where"
