@@ -60,8 +60,8 @@ class JobScreen:
             line = f"{result.job.title}: {result.state}"
             if result.elbo is not None:
                 line += f", epoch {result.validated_epoch:g}, validation ELBO {result.elbo:.2f}"
-            if result.measured is not None:
-                done, total = result.measured
+            if (measured := result.measured) is not None:
+                done, total = measured
                 line += f", {10 * (10 * done // total)} % of {total:,} sentences"
             new = result.job in running if first else self._said[result.job.title] != line
             if new:
@@ -118,8 +118,8 @@ def _states(results: "Sequence[Result]") -> Table:
     table = plain_table("run", "seed", "state", "epoch", "validation ELBO", "left")
     for result in results:
         left = ""
-        if result.measured is not None:
-            left = "{:,} of {:,} sentences measured".format(*result.measured)
+        if (measured := result.measured) is not None:
+            left = "{:,} of {:,} sentences measured".format(*measured)
         elif (seconds := result.remaining_seconds) is not None:
             left = f"{seconds / 60:.0f} min"
         table.add_row(
